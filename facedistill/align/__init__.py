@@ -1,0 +1,1 @@
+"""From face photos to aligned crops."""

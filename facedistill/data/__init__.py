@@ -1,0 +1,1 @@
+"""Face datasets: one protocol, several sources."""

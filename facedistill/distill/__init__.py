@@ -1,0 +1,1 @@
+"""Losses that pass the teacher's similarity structure to the student, and the mining of triplets."""

@@ -1,0 +1,1 @@
+"""Models as embedders, whatever file they come in."""

@@ -1,0 +1,1 @@
+"""The training loop, its schedule, and the run folder it writes."""

@@ -1,1 +1,6 @@
-"""Backbones: images to embeddings."""
+"""Backbones: images to embeddings, by registry name."""
+
+from facedistill.models import iresnet, mobilefacenet, tinyfacenet
+from facedistill.models.registry import BACKBONES, build_backbone
+
+__all__ = ["BACKBONES", "build_backbone", "iresnet", "mobilefacenet", "tinyfacenet"]

@@ -1,0 +1,33 @@
+"""Distances between embeddings: squared Euclidean between unit vectors, or the angle."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch.nn import functional
+
+DistanceKind = Literal["squared-l2", "angle"]
+
+# arccos has no gradient at cos = +-1; this is the nearest float32 cosine at which it has a useful one.
+ANGLE_EPSILON = 1e-6
+
+
+def pairwise_distance(embeddings: torch.Tensor, kind: DistanceKind = "squared-l2") -> torch.Tensor:
+    """Distances between all embeddings of a batch, computed in float32 whatever the autocast says.
+
+    Args:
+        embeddings: (B, D), of any scale; normalised here.
+        kind: "squared-l2" for |a - b|^2 = 2 - 2 cos between unit vectors, in 0..4; "angle" for arccos(cos) in
+            radians, in 0..pi.
+
+    Returns:
+        (B, B) float32 (float64 for float64 embeddings), symmetric.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        precise = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        unit = functional.normalize(precise)
+        cosine = unit @ unit.T
+        if kind == "angle":
+            return torch.arccos(cosine.clamp(-1 + ANGLE_EPSILON, 1 - ANGLE_EPSILON))
+        return (2 - 2 * cosine).clamp(min=0)

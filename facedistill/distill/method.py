@@ -1,0 +1,92 @@
+"""What a distillation method is: a loss on a batch of student and teacher embeddings, with figures to log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+
+from facedistill.registry import Registry
+
+
+class DistillationBatch(NamedTuple):
+    """What a method may look at.
+
+    Attributes:
+        student: (B, D) float embeddings, with gradient, not normalised.
+        teacher: (B, T) float32 embeddings of the same crops, mirrored where the student's were, without gradient.
+        labels: (B,) int64 identities.
+    """
+
+    student: torch.Tensor
+    teacher: torch.Tensor
+    labels: torch.Tensor
+
+
+class Figure(NamedTuple):
+    """A number to log, as a weighted sum that stays on the device until the epoch ends.
+
+    Attributes:
+        total: 0-d tensor, the sum over the batch.
+        weight: 0-d tensor, what the epoch's sum is divided by; None for a plain count.
+    """
+
+    total: torch.Tensor
+    weight: torch.Tensor | None
+
+
+class MethodOutput(NamedTuple):
+    """The loss (0-d, with gradient) and the figures of one batch."""
+
+    loss: torch.Tensor
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of the run that uses it."""
+
+    teacher: bool = True
+    equal_sizes: bool = False
+    several_images_per_identity: bool = False
+
+
+class DistillationMethod(Protocol):
+    """A loss that the training loop calls without knowing it."""
+
+    needs: Needs
+
+    def __call__(self, batch: DistillationBatch) -> MethodOutput:
+        """The loss and figures of one batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """The options that methods take; each reads those that concern it and leaves the others.
+
+    Args:
+        margin_min: lowest margin of triplet distillation.
+        margin_max: highest margin of triplet distillation.
+        margin: the margin of the fixed-margin triplet loss.
+        alpha: width of the semi-hard band.
+        distance: "squared-l2" or "angle".
+    """
+
+    margin_min: float = 0.2
+    margin_max: float = 0.5
+    margin: float = 0.35
+    alpha: float = 0.35
+    distance: str = "squared-l2"
+
+
+class MethodFactory(Protocol):
+    """Builds a method from the options."""
+
+    def __call__(self, options: MethodOptions) -> DistillationMethod:
+        """A method, ready to be called."""
+        ...
+
+
+METHODS: Registry[MethodFactory] = Registry("method")

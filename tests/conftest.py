@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests, and the two markers that depend on what the machine has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REAL_DATA = Path(os.environ.get("FACEDISTILL_REALDATA", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_data = pytest.mark.skip(reason=f"no real photos at {REAL_DATA}; set FACEDISTILL_REALDATA")
+    no_cuda = pytest.mark.skip(reason="no CUDA device")
+    for item in items:
+        if "realdata" in item.keywords and not (REAL_DATA / "data" / "lfw").is_dir():
+            item.add_marker(no_data)
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(no_cuda)
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """The nets of the tests are so small that threads only get in one another's way."""
+    torch.set_num_threads(1)

@@ -12,7 +12,6 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.onnx_embedder import OnnxEmbedder
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import ModelFileError, UsageError
-from facedistill.preprocessing import Color
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -36,7 +35,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def choose_device(device: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" as a torch device; UsageError for another word, or for CUDA where there is none."""
+    """The torch device meant by auto, cpu or cuda; UsageError for another word, or for CUDA where there is none."""
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"the device is '{device}'", next_step="Use auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -50,7 +49,7 @@ def load_embedder(
     path: Path,
     *,
     device: str = "auto",
-    color: Color | None = None,
+    color: str | None = None,
     mean: float | None = None,
     std: float | None = None,
     note: Callable[[str], None] | None = None,

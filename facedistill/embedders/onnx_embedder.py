@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class OnnxEmbedder:
         path: Path,
         *,
         device: str = "auto",
-        color: Color | None = None,
+        color: str | None = None,
         mean: float | None = None,
         std: float | None = None,
         note: Callable[[str], None] | None = None,
@@ -77,7 +78,7 @@ class OnnxEmbedder:
         path: Path,
         layout: Layout,
         size: int,
-        color: Color | None,
+        color: str | None,
         mean: float | None,
         std: float | None,
         note: Callable[[str], None] | None,
@@ -95,7 +96,7 @@ class OnnxEmbedder:
                 )
             overridden = replace(
                 stated,
-                color=stated.color if color is None else color,
+                color=stated.color if color is None else cast(Color, color),
                 mean=stated.mean if mean is None else mean,
                 std=stated.std if std is None else std,
             )
@@ -104,7 +105,7 @@ class OnnxEmbedder:
             return overridden
         assumed = Preprocessing(
             size=size,
-            color="rgb" if color is None else color,
+            color="rgb" if color is None else cast(Color, color),
             mean=127.5 if mean is None else mean,
             std=127.5 if std is None else std,
             layout=layout,

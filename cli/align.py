@@ -1,0 +1,67 @@
+"""`facedistill align`: a folder of photos -> a folder of aligned face crops, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import note, print_table, progress, say, write_json
+
+
+def align(
+    photos: Annotated[Path, typer.Argument(help="The folder of photos; its tree is kept.")],
+    out: Annotated[Path, typer.Argument(help="The folder for the crops and the report.")],
+    size: Annotated[int, typer.Option(min=1, help="Height and width of the crops in pixels.")] = 112,
+    detector: Annotated[str, typer.Option(help="The face detector; see `facedistill detectors`.")] = "mtcnn",
+    min_face: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels of the smallest face to look for; a tenth of the photo's shorter side."),
+    ] = None,
+    image_format: Annotated[str, typer.Option("--format", help="Format of the crops: jpg or png.")] = "jpg",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Photos worked on at once; one for each processor.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over an output folder that holds files.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the crops that are there and make the rest.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first corrupt or truncated image.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary to this file too.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+) -> None:
+    """Find the main face of every photo in PHOTOS and write it to OUT, aligned to the ArcFace five-point template.
+
+    Photos without a face and files that are no whole image are listed in OUT/align-report.csv and skipped. Every
+    model that this program trains or judges wants its photos aligned like this.
+    """
+    from facedistill.align.detectors import DETECTORS
+    from facedistill.align.pipeline import align_folder
+    from facedistill.align.report import CSV_NAME
+
+    with progress("Aligning", unit="photos", quiet=quiet) as callback:
+        report = align_folder(
+            photos,
+            out,
+            detector=DETECTORS[detector](min_face=min_face),
+            size=size,
+            image_format=image_format,
+            workers=workers,
+            overwrite=overwrite,
+            resume=resume,
+            strict=strict,
+            progress=callback,
+        )
+    write_json(json_file, report.to_dict())
+    columns, rows = report.table()
+    print_table(f"{len(report.rows)} photos, {report.seconds:.1f} s", columns, rows, quiet=quiet)
+    say(f"Crops: {out}; every photo is listed in {out / CSV_NAME}", quiet=quiet)
+    if report.problems:
+        first = report.problems[0]
+        note(f"{len(report.problems)} photos have no crop, the first is {first.photo}: {first.reason}")
+    if report.leftovers:
+        note(f"{len(report.leftovers)} images in {out} belong to none of these photos, such as {report.leftovers[0]}")
+    if not report.crops:
+        typer.echo("Error: no face was found in any photo", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""The Typer application, and what stands between a library error and the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from .config import accept_config
+from .errors import report
+
+app = typer.Typer(
+    name="facedistill",
+    help="Distil a large face-recognition model into a small one, and prove that it still recognises people.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        from facedistill import __version__
+
+        typer.echo(f"facedistill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Options that stand before the command."""
+    if debug:
+        os.environ["FACEDISTILL_DEBUG"] = "1"
+
+
+def register_commands() -> None:
+    """Attach each command; importing them imports nothing heavy."""
+    from . import align, demo, distill, doctor, embed, eval, export, listings, train_teacher  # noqa: A004
+
+    commands = {
+        "align": align.align,
+        "train-teacher": train_teacher.train_teacher,
+        "distill": distill.distill,
+        "eval": eval.eval_command,
+        "export": export.export,
+        "embed": embed.embed,
+        "models": listings.models,
+        "heads": listings.heads,
+        "methods": listings.methods,
+        "detectors": listings.detectors,
+        "demo": demo.demo,
+        "doctor": doctor.doctor,
+    }
+    for name, command in commands.items():
+        app.command(name)(accept_config(command))
+
+
+register_commands()
+
+
+def main() -> None:
+    """Run the command line; errors become a message and an exit status."""
+    with report():
+        app(prog_name="facedistill")
+    sys.exit(0)

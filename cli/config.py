@@ -1,0 +1,60 @@
+"""`--config FILE` for every command: a YAML file of its options, over which the flags win."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of a YAML file the defaults of the command; UsageError for a key it does not have."""
+    if path is None:
+        return None
+    import yaml
+
+    from facedistill.errors import UsageError, unknown_name
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"the configuration cannot be read ({error})", place=path) from error
+    if not isinstance(values, dict):
+        raise UsageError("the configuration has to be a mapping of options to values", place=path)
+    known = {parameter.name: parameter for parameter in ctx.command.params if parameter.name}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in known or name == "config":
+            raise unknown_name(f"option of {ctx.info_name}", name, set(known) - {"config"})
+        defaults[name] = value
+    ctx.default_map = defaults
+    return path
+
+
+def accept_config(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with a `--config` option added to its own."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, config: Path | None = None, **kwargs: Any) -> None:
+        command(*args, **kwargs)
+
+    option = typer.Option(
+        None,
+        "--config",
+        callback=read_config,
+        is_eager=True,
+        help="YAML file of this command's options; flags win over it.",
+        rich_help_panel="General",
+    )
+    signature = inspect.signature(command, eval_str=True)
+    parameter = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=option, annotation=Path | None)
+    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), parameter]
+    )
+    wrapper.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()} | {"config": Path | None}
+    return wrapper

@@ -1,0 +1,7 @@
+"""`facedistill demo`."""
+
+from __future__ import annotations
+
+
+def demo() -> None:
+    """The whole road on made-up faces."""

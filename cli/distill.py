@@ -1,0 +1,147 @@
+"""`facedistill distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+
+METHOD = "Method"
+TEACHER = "Teacher"
+
+
+def distill(
+    data: Annotated[Path, typer.Argument(help="Folder of aligned crops, one sub-folder a person.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="T", help="A run, a checkpoint, an ONNX file, or a cache of embeddings of DATA."),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Backbone; see facedistill models (mobilefacenet, or that of --init).")
+    ] = None,
+    width: Annotated[float | None, typer.Option(help="Multiplier of the channels (1, or that of --init).")] = None,
+    embedding_size: o.EmbeddingSize = None,
+    input_size: Annotated[int, typer.Option(help="Side of the student's input in pixels.")] = 112,
+    method: Annotated[
+        str, typer.Option(help="See facedistill methods.", rich_help_panel=METHOD)
+    ] = "triplet-distillation",
+    margin_min: Annotated[
+        float, typer.Option(help="triplet-distillation: lowest margin.", rich_help_panel=METHOD)
+    ] = 0.2,
+    margin_max: Annotated[
+        float, typer.Option(help="triplet-distillation: highest margin.", rich_help_panel=METHOD)
+    ] = 0.5,
+    margin: Annotated[float, typer.Option(help="triplet: the fixed margin.", rich_help_panel=METHOD)] = 0.35,
+    alpha: Annotated[float, typer.Option(help="Width of the semi-hard band.", rich_help_panel=METHOD)] = 0.35,
+    distance: Annotated[
+        str, typer.Option(help="Distance of the triplets: squared-l2 or angle.", rich_help_panel=METHOD)
+    ] = "squared-l2",
+    images_per_identity: Annotated[
+        int, typer.Option(help="Images of one person in a batch.", rich_help_panel=METHOD)
+    ] = 4,
+    teacher_color: Annotated[
+        str | None, typer.Option(help="Colour order of a foreign ONNX teacher: rgb or bgr.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_mean: Annotated[
+        float | None, typer.Option(help="Mean of a foreign ONNX teacher, 0..255 scale.", rich_help_panel=TEACHER)
+    ] = None,
+    teacher_std: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of a foreign ONNX teacher, 0..255 scale.", rich_help_panel=TEACHER),
+    ] = None,
+    init: o.Init = None,
+    identities: o.Identities = None,
+    epochs: o.Epochs = 20,
+    batch_size: o.BatchSize = 128,
+    lr: o.Lr = 0.1,
+    optimizer: o.Optimizer = "sgd",
+    weight_decay: o.WeightDecay = 5e-4,
+    warmup_epochs: o.WarmupEpochs = 1.0,
+    mirror: o.Mirror = True,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.Precision = "32",
+    workers: o.Workers = 2,
+    strict: o.Strict = False,
+    pairs: o.Pairs = None,
+    images: o.Images = None,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+    json_file: o.JsonFile = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train a compact student to follow a teacher."""
+    from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
+    from facedistill.embedders.embedder import Embedder
+    from facedistill.embedders.load import load_embedder
+    from facedistill.training.distill import DistillOptions
+    from facedistill.training.distill import distill as train
+    from facedistill.training.options import validate_options
+    from facedistill.training.run_folder import RunFolder
+
+    from .console import note, progress, say, write_json
+    from .training import check_followed_people, epoch_line, follow_benchmark, open_dataset, print_run
+
+    options = validate_options(
+        DistillOptions,
+        {
+            "student": student,
+            "width": width,
+            "embedding_size": embedding_size,
+            "input_size": input_size,
+            "method": method,
+            "margin_min": margin_min,
+            "margin_max": margin_max,
+            "margin": margin,
+            "alpha": alpha,
+            "distance": distance,
+            "images_per_identity": images_per_identity,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "optimizer": optimizer,
+            "weight_decay": weight_decay,
+            "warmup_epochs": warmup_epochs,
+            "mirror": mirror,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+            "workers": workers,
+            "strict": strict,
+        },
+    )
+    teacher_model: EmbeddingCache | Embedder | None = None
+    if teacher is not None and is_cache(teacher):
+        teacher_model = load_cache(teacher)
+    elif teacher is not None:
+        teacher_model = load_embedder(
+            teacher, device=device, color=teacher_color, mean=teacher_mean, std=teacher_std, note=note
+        )
+    dataset = open_dataset(data, identities, quiet=quiet)
+    follow = follow_benchmark(pairs, images)
+    for person in check_followed_people(dataset, pairs, images)[:1]:
+        note(f"the benchmark shares people with the training data (such as {person}); its figures will flatter")
+    run = RunFolder(out, overwrite=overwrite, resume=resume)
+    with (
+        progress("teacher", quiet=quiet) as on_embedded,
+        progress("distilling", unit="steps", quiet=quiet) as on_step,
+    ):
+        records = train(
+            dataset,
+            teacher_model,
+            run,
+            options,
+            init=init,
+            resume=resume,
+            follow=follow,
+            teacher_progress=on_embedded,
+            progress=on_step,
+            on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
+            note=note,
+        )
+    print_run(out, records, quiet=quiet)
+    write_json(json_file, {"run": str(out), "epochs": records})

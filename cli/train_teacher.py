@@ -1,0 +1,95 @@
+"""`facedistill train-teacher`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+
+
+def train_teacher(
+    data: Annotated[Path, typer.Argument(help="Folder of aligned crops, one sub-folder a person.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    model: Annotated[str, typer.Option(help="Backbone; see facedistill models.")] = "iresnet50",
+    head: Annotated[str, typer.Option(help="Margin head; see facedistill heads.")] = "arcface",
+    width: Annotated[float | None, typer.Option(help="Multiplier of the channels (1 unless given).")] = None,
+    embedding_size: o.EmbeddingSize = None,
+    input_size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 112,
+    scale: Annotated[float | None, typer.Option(help="Scale s of the head; its published one unless given.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin m of the head; its published one unless given.")] = None,
+    init: o.Init = None,
+    identities: o.Identities = None,
+    epochs: o.Epochs = 20,
+    batch_size: o.BatchSize = 128,
+    lr: o.Lr = 0.1,
+    optimizer: o.Optimizer = "sgd",
+    weight_decay: o.WeightDecay = 5e-4,
+    warmup_epochs: o.WarmupEpochs = 1.0,
+    mirror: o.Mirror = True,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.Precision = "32",
+    workers: o.Workers = 2,
+    strict: o.Strict = False,
+    pairs: o.Pairs = None,
+    images: o.Images = None,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+    json_file: o.JsonFile = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train a margin-softmax model on a folder of aligned faces: a teacher, or an undistilled student."""
+    from facedistill.training.options import validate_options
+    from facedistill.training.run_folder import RunFolder
+    from facedistill.training.train_teacher import TeacherOptions
+    from facedistill.training.train_teacher import train_teacher as train
+
+    from .console import note, progress, say, write_json
+    from .training import check_followed_people, epoch_line, follow_benchmark, open_dataset, print_run
+
+    options = validate_options(
+        TeacherOptions,
+        {
+            "model": model,
+            "head": head,
+            "width": width,
+            "embedding_size": embedding_size,
+            "input_size": input_size,
+            "scale": scale,
+            "margin": margin,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "optimizer": optimizer,
+            "weight_decay": weight_decay,
+            "warmup_epochs": warmup_epochs,
+            "mirror": mirror,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+            "workers": workers,
+            "strict": strict,
+        },
+    )
+    dataset = open_dataset(data, identities, quiet=quiet)
+    follow = follow_benchmark(pairs, images)
+    for person in check_followed_people(dataset, pairs, images)[:1]:
+        note(f"the benchmark shares people with the training data (such as {person}); its figures will flatter")
+    run = RunFolder(out, overwrite=overwrite, resume=resume)
+    with progress("training", unit="steps", quiet=quiet) as on_step:
+        records = train(
+            dataset,
+            run,
+            options,
+            init=init,
+            resume=resume,
+            follow=follow,
+            progress=on_step,
+            on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
+            note=note,
+        )
+    print_run(out, records, quiet=quiet)
+    write_json(json_file, {"run": str(out), "epochs": records})

@@ -1,0 +1,131 @@
+"""Embed a data set: every image and its mirror image once, decoding while the network runs."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facedistill.data.image_source import ImageSource
+from facedistill.embedders.embedder import Embedder
+from facedistill.errors import DataError, ModelFileError
+
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedDataset:
+    """Embeddings as the network gives them, not normalised.
+
+    Args:
+        original: (N, D) float32.
+        mirrored: (N, D) float32, of the images turned left to right; None where they were not asked for.
+        crop_sizes: the distinct (height, width) that the images have, before any resizing.
+    """
+
+    original: npt.NDArray[np.float32]
+    mirrored: npt.NDArray[np.float32] | None
+    crop_sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def summed(self) -> npt.NDArray[np.float32]:
+        """(N, D) float32: original plus mirrored, the descriptor of the verification protocols."""
+        return self.original if self.mirrored is None else self.original + self.mirrored
+
+
+def embed_dataset(
+    embedder: Embedder,
+    dataset: ImageSource,
+    indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    *,
+    batch_size: int = 64,
+    mirror: bool = True,
+    on_corrupt: Callable[[str, DataError], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EmbeddedDataset:
+    """Embed images of `dataset` in the order of `indices` (None: all of them, in order).
+
+    Args:
+        embedder: any model.
+        dataset: any source of images.
+        indices: the N images to embed.
+        batch_size: images a call of the network; twice as many calls are made where `mirror` is set.
+        mirror: embed the mirrored images as well.
+        on_corrupt: told the key and the error of an image that cannot be decoded, whose row then is that of a black
+            crop; None raises the error.
+        progress: called with (images done, N) after each batch.
+
+    Raises:
+        DataError: an image cannot be decoded and `on_corrupt` is None; none is left out silently.
+        ModelFileError: an embedding is not finite; the message names the first such image.
+    """
+    wanted = np.arange(len(dataset)) if indices is None else np.asarray(indices, dtype=np.int64)
+    original = np.empty((len(wanted), embedder.embedding_size), dtype=np.float32)
+    mirrored = np.empty_like(original) if mirror else None
+    sizes: set[tuple[int, int]] = set()
+    done = 0
+    for crops in _decoded_batches(embedder, dataset, wanted, batch_size, sizes, on_corrupt):
+        rows = slice(done, done + len(crops))
+        original[rows] = embedder.embed(crops)
+        _check_finite(original[rows], embedder, dataset, wanted[rows])
+        if mirrored is not None:
+            mirrored[rows] = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+            _check_finite(mirrored[rows], embedder, dataset, wanted[rows])
+        done += len(crops)
+        if progress is not None:
+            progress(done, len(wanted))
+    return EmbeddedDataset(original, mirrored, tuple(sorted(sizes)))
+
+
+def _decoded_batches(
+    embedder: Embedder,
+    dataset: ImageSource,
+    wanted: npt.NDArray[np.int64],
+    batch_size: int,
+    sizes: set[tuple[int, int]],
+    on_corrupt: Callable[[str, DataError], None] | None,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """(B, S, S, 3) uint8 crops of the model's size; adds the sizes they had to `sizes`."""
+
+    def decode(index: int) -> npt.NDArray[np.uint8]:
+        try:
+            image = dataset.image(index)
+        except DataError as error:
+            if on_corrupt is None:
+                raise
+            on_corrupt(dataset.key(index), error)
+            side = embedder.preprocessing.size
+            return np.zeros((side, side, 3), dtype=np.uint8)
+        sizes.add((image.shape[0], image.shape[1]))
+        # One by one, since crops of different sizes make no batch before they are resized.
+        return np.asarray(embedder.preprocessing.resize(image[np.newaxis])[0])
+
+    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="decode")
+    pending: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
+    try:
+        for start in range(0, len(wanted), batch_size):
+            pending.append([pool.submit(decode, int(index)) for index in wanted[start : start + batch_size]])
+            if len(pending) > _BATCHES_AHEAD:
+                yield np.stack([future.result() for future in pending.popleft()])
+        while pending:
+            yield np.stack([future.result() for future in pending.popleft()])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_finite(
+    embeddings: npt.NDArray[np.float32], embedder: Embedder, dataset: ImageSource, indices: npt.NDArray[np.int64]
+) -> None:
+    finite = np.isfinite(embeddings).all(axis=1)
+    if not finite.all():
+        key = dataset.key(int(indices[int(np.argmin(finite))]))
+        raise ModelFileError(
+            f"the embedding of image '{key}' is not finite (NaN or infinity)",
+            place=embedder.name,
+            next_step="Its weights may have diverged in training, or half precision may overflow",
+        )

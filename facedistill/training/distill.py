@@ -1,0 +1,177 @@
+"""Train a compact student to follow a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from facedistill.checkpoint import BackboneSpec
+from facedistill.data.dataset import FaceDataset
+from facedistill.distill import METHODS, MethodOptions
+from facedistill.embedders.cache import EmbeddingCache
+from facedistill.embedders.embed_dataset import embed_dataset
+from facedistill.embedders.embedder import Embedder
+from facedistill.embedders.torch_embedder import TorchEmbedder
+from facedistill.errors import DataError, UsageError
+from facedistill.models import build_backbone
+from facedistill.preprocessing import Preprocessing
+from facedistill.training.loop import Record, Training, fit
+from facedistill.training.objective import Distillation, TeacherEmbeddings
+from facedistill.training.options import TrainingOptions
+from facedistill.training.preparation import check_training_data, describe_run, initial_backbone
+from facedistill.training.run_folder import RunFolder
+
+
+class DistillOptions(TrainingOptions):
+    """Options of a distillation run."""
+
+    student: str | None = None
+    width: float | None = Field(default=None, gt=0)
+    embedding_size: int | None = Field(default=None, ge=1)
+    input_size: int = Field(default=112, ge=32)
+    method: str = "triplet-distillation"
+    margin_min: float = Field(default=0.2, ge=0)
+    margin_max: float = Field(default=0.5, ge=0)
+    margin: float = Field(default=0.35, ge=0)
+    alpha: float = Field(default=0.35, gt=0)
+    distance: str = "squared-l2"
+
+
+def distill(
+    dataset: FaceDataset,
+    teacher: Embedder | EmbeddingCache | None,
+    run: RunFolder,
+    options: DistillOptions,
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None,
+    teacher_progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> list[Record]:
+    """Train a student by `options.method`; one record an epoch.
+
+    The teacher embeds every crop and its mirror image once, before the first step, so that its size limits neither
+    the batch nor the speed; it is frozen by construction.
+
+    Args:
+        dataset: the faces to distil on.
+        teacher: a model, or a cache of its embeddings; None where the method needs no teacher.
+        run: where the results go.
+        options: the student, the method and how it is trained.
+        init: a checkpoint that the student starts from; the published procedure trains it with a margin head first.
+        resume: go on from the run's last epoch.
+        follow: figures of a benchmark, computed after each epoch.
+        teacher_progress: told the images embedded and to embed.
+        progress: told the steps done and to do.
+        on_epoch: told each epoch's record.
+        note: told what was assumed or skipped.
+
+    Raises:
+        UsageError: an unknown student or method, or sizes that the method cannot work with.
+        DataError: the data set cannot be trained on, or the teacher tells no two of its faces apart.
+        ModelFileError: `init` cannot be loaded or is another network.
+        TrainingError: the loss is no longer finite.
+    """
+    torch.manual_seed(options.seed)
+    method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
+    method = METHODS[options.method](method_options)
+    if method.needs.teacher and teacher is None:
+        raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
+    preprocessing = Preprocessing(size=options.input_size)
+    if init is not None:
+        backbone, spec, preprocessing = initial_backbone(
+            init, name=options.student, width=options.width, embedding_size=options.embedding_size
+        )
+    else:
+        spec = BackboneSpec(
+            options.student or "mobilefacenet",
+            options.embedding_size or (128 if teacher is None else teacher.embedding_size),
+            1.0 if options.width is None else options.width,
+        )
+        backbone = build_backbone(
+            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
+        )
+    if method.needs.equal_sizes and teacher is not None and spec.embedding_size != teacher.embedding_size:
+        raise UsageError(
+            f"the method {options.method} compares embeddings directly, and the student's have "
+            f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
+            next_step="Leave --embedding-size out, or use a method that compares distances",
+        )
+    check_training_data(dataset, preprocessing, note=note)
+    config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
+    embeddings = None
+    if method.needs.teacher and teacher is not None:
+        config["teacher"] = describe_teacher(teacher)
+        embeddings = embed_with_teacher(teacher, dataset, options, progress=teacher_progress, note=note)
+    run.write_config(config)
+    training = Training(
+        backbone=backbone,
+        spec=spec,
+        preprocessing=preprocessing,
+        objective=Distillation(method),
+        dataset=dataset,
+        options=options,
+        run=run,
+        by_identity=method.needs.several_images_per_identity,
+        teacher=embeddings,
+        provenance=config,
+        follow=follow,
+        progress=progress,
+        on_epoch=on_epoch,
+        note=note,
+    )
+    return fit(training, resume=resume)
+
+
+def describe_teacher(teacher: Embedder | EmbeddingCache) -> dict[str, Any]:
+    """Name, fingerprint and preprocessing of the teacher, for the run's provenance."""
+    cached = isinstance(teacher, EmbeddingCache)
+    return {
+        "name": teacher.model if isinstance(teacher, EmbeddingCache) else teacher.name,
+        "fingerprint": teacher.model_fingerprint if isinstance(teacher, EmbeddingCache) else teacher.fingerprint,
+        "embedding_size": teacher.embedding_size,
+        "preprocessing": teacher.preprocessing.to_dict(),
+        "cached": cached,
+    }
+
+
+def embed_with_teacher(
+    teacher: Embedder | EmbeddingCache,
+    dataset: FaceDataset,
+    options: TrainingOptions,
+    *,
+    progress: Callable[[int, int], None] | None,
+    note: Callable[[str], None] | None,
+) -> TeacherEmbeddings:
+    """The teacher's embeddings of all crops and their mirror images.
+
+    Raises:
+        DataError: they are all nearly the same, so that they can teach nothing (a wrong preprocessing, or weights
+            that were never trained).
+    """
+    if isinstance(teacher, EmbeddingCache):
+        embedded = teacher.of(dataset)
+    else:
+        corrupt: list[str] = []
+        embedded = embed_dataset(
+            teacher,
+            dataset,
+            progress=progress,
+            on_corrupt=None if options.strict else lambda key, error: corrupt.append(key),
+        )
+    assert embedded.mirrored is not None  # noqa: S101 - asked for above, and a cache always holds them
+    unit = embedded.original / (1e-12 + (embedded.original**2).sum(axis=1, keepdims=True) ** 0.5)
+    mean_cosine = float((unit.mean(axis=0) ** 2).sum())
+    if mean_cosine > 0.98:
+        raise DataError(
+            f"the teacher gives nearly the same embedding for every face (mean cosine {mean_cosine:.3f})",
+            next_step="Check its weights and its --teacher-color, --teacher-mean and --teacher-std",
+        )
+    return TeacherEmbeddings(embedded.original, embedded.mirrored)

@@ -1,0 +1,272 @@
+"""The training loop: plain epochs over batches, one loss, one optimiser, a state that can be resumed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from facedistill.checkpoint import BackboneSpec, Checkpoint, save_checkpoint
+from facedistill.data.batches import ImageBatch, load_batches
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.sampling import Indices, epoch_generator, identity_batches, shuffled_batches
+from facedistill.distill.method import MethodOutput
+from facedistill.embedders.load import choose_device
+from facedistill.embedders.torch_embedder import TorchEmbedder
+from facedistill.errors import DataError, TrainingError
+from facedistill.preprocessing import Preprocessing
+from facedistill.training.objective import Objective, TeacherEmbeddings, TrainingStep
+from facedistill.training.options import TrainingOptions
+from facedistill.training.run_folder import RunFolder
+from facedistill.training.schedule import learning_rate
+
+# How many steps may pass between two looks at whether the loss is still finite; each look waits for the device.
+FINITE_CHECK_INTERVAL = 25
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Training:
+    """All that one run consists of.
+
+    Args:
+        backbone: the network to train, on the CPU.
+        spec: how it was built.
+        preprocessing: its input.
+        objective: what it is trained for.
+        dataset: the faces.
+        options: how it is trained.
+        run: where the results go.
+        by_identity: make batches of several images an identity.
+        teacher: the teacher's embeddings of `dataset`, where the objective needs them.
+        provenance: facts that go into every checkpoint.
+        follow: figures of a benchmark for an embedder, computed after each epoch; the first is the one that
+            `best.safetensors` is chosen by.
+        progress: told the steps done and to do.
+        on_epoch: told each epoch's record.
+        note: told what was skipped.
+    """
+
+    backbone: nn.Module
+    spec: BackboneSpec
+    preprocessing: Preprocessing
+    objective: Objective
+    dataset: FaceDataset
+    options: TrainingOptions
+    run: RunFolder
+    by_identity: bool = False
+    teacher: TeacherEmbeddings | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None
+    progress: Callable[[int, int], None] | None = None
+    on_epoch: Callable[[Record], None] | None = None
+    note: Callable[[str], None] | None = None
+
+
+def fit(training: Training, *, resume: bool = False) -> list[Record]:
+    """Train to the end and return one record an epoch; the run folder holds the weights.
+
+    Sampling, mirroring and mining depend on seed and epoch alone, so that a run that was interrupted after an epoch
+    and resumed gives the weights of an unbroken one, bit for bit on the same CPU.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+        DataError: an image is corrupt and `strict` is set, or every image is.
+    """
+    options = training.options
+    device = choose_device(options.device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=PRECISIONS[options.precision])
+    step_module = TrainingStep(training.backbone, training.preprocessing, training.objective)
+    optimizer = make_optimizer(step_module, options)
+    records: list[Record] = []
+    if resume:
+        state = training.run.load_state()
+        step_module.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        records = state["records"]
+    wrapped, wrapped_optimizer = fabric.setup(step_module, optimizer)
+    embedder = TorchEmbedder(
+        training.backbone, training.preprocessing, training.spec.embedding_size, name="student", device=fabric.device
+    )
+    corrupt: set[str] = set()
+    for epoch in range(len(records), options.epochs):
+        record = train_epoch(fabric, wrapped, wrapped_optimizer, training, epoch, corrupt)
+        record |= {} if training.follow is None else training.follow(embedder)
+        records.append(record)
+        save_epoch(training, step_module, optimizer, records)
+        if training.on_epoch:
+            training.on_epoch(record)
+    if corrupt and training.note:
+        training.note(f"{len(corrupt)} corrupt images were left out: {', '.join(sorted(corrupt)[:3])}, ...")
+    return records
+
+
+def train_epoch(
+    fabric: Fabric,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    training: Training,
+    epoch: int,
+    corrupt: set[str],
+) -> Record:
+    """One pass over the data; the record holds its mean loss and figures."""
+    options = training.options
+    index_batches = plan_epoch(training, epoch)
+    mirrored = epoch_generator(options.seed, epoch, purpose=1).random(len(training.dataset)) < 0.5
+    mirrored &= options.mirror
+    # Mining draws from torch's global generator; seeding it anew makes an epoch independent of those before it.
+    torch.manual_seed(int(epoch_generator(options.seed, epoch, purpose=2).integers(2**62)))
+    total_steps, warmup = options.epochs * len(index_batches), round(options.warmup_epochs * len(index_batches))
+    meter = Meter(fabric.device)
+    module.train()
+    started, images, rate = time.perf_counter(), 0, options.lr
+    batches = load_batches(
+        training.dataset,
+        index_batches,
+        training.preprocessing,
+        workers=options.workers,
+        on_corrupt=None if options.strict else lambda key, error: corrupt.add(key),
+    )
+    for number, batch in enumerate(batches):
+        step = epoch * len(index_batches) + number
+        if len(batch.indices) < 2:
+            continue
+        rate = learning_rate(step, total_steps=total_steps, warmup_steps=warmup, base=options.lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        output = forward(fabric, module, training, batch, mirrored)
+        fabric.backward(output.loss)
+        fabric.clip_gradients(module, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+        meter.add(output, step)
+        images += len(batch.indices)
+        if number % FINITE_CHECK_INTERVAL == FINITE_CHECK_INTERVAL - 1:
+            meter.require_finite(training, rate)
+        if training.progress:
+            training.progress(step + 1, total_steps)
+    if images == 0:
+        raise DataError("not one image of the data set could be decoded", next_step="Check the folder of crops")
+    meter.require_finite(training, rate)
+    figures = meter.figures()
+    seconds = time.perf_counter() - started
+    return {"epoch": epoch + 1, "lr": rate, **figures, "images_per_second": round(images / seconds, 1)}
+
+
+def plan_epoch(training: Training, epoch: int) -> list[Indices]:
+    """The batches of an epoch, as indices."""
+    options = training.options
+    generator = epoch_generator(options.seed, epoch)
+    if training.by_identity:
+        return identity_batches(training.dataset.labels, options.batch_size, options.images_per_identity, generator)
+    return shuffled_batches(len(training.dataset), options.batch_size, generator)
+
+
+def forward(
+    fabric: Fabric,
+    module: nn.Module,
+    training: Training,
+    batch: ImageBatch,
+    mirrored: npt.NDArray[np.bool_],
+) -> MethodOutput:
+    """Move a batch to the device and compute its loss."""
+    flags = mirrored[batch.indices]
+    teacher = None
+    if training.teacher is not None:
+        teacher = to_device(fabric, training.teacher.lookup(batch.indices, flags))
+    labels = to_device(fabric, training.dataset.labels[batch.indices])
+    output = module(to_device(fabric, batch.images), to_device(fabric, flags), labels, teacher)
+    return cast(MethodOutput, output)
+
+
+def to_device(fabric: Fabric, array: npt.NDArray[Any]) -> torch.Tensor:
+    """Copy an array to the run's device, without waiting for the copy on CUDA."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if fabric.device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(fabric.device, non_blocking=True)
+
+
+def make_optimizer(module: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    """SGD or AdamW; batch norms, PReLU slopes and biases, being vectors, get no weight decay."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
+    return torch.optim.AdamW(groups, lr=options.lr)
+
+
+def save_epoch(training: Training, module: nn.Module, optimizer: torch.optim.Optimizer, records: list[Record]) -> None:
+    """Write weights, state and records; the best checkpoint too if this epoch did best on the benchmark."""
+    checkpoint = Checkpoint(
+        backbone=training.backbone,
+        spec=training.spec,
+        preprocessing=training.preprocessing,
+        provenance={**training.provenance, "epoch": len(records)},
+    )
+    state = {"model": module.state_dict(), "optimizer": optimizer.state_dict(), "records": records}
+    training.run.save_state(checkpoint, state)
+    training.run.write_records(records)
+    scores = [record["accuracy"] for record in records if "accuracy" in record]
+    if scores and scores[-1] == max(scores):
+        save_checkpoint(training.run.best_checkpoint, checkpoint)
+
+
+class Meter:
+    """Sums of an epoch's loss and figures, kept on the device so that no step waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self._steps = 0
+        self._totals: dict[str, torch.Tensor] = {}
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def add(self, output: MethodOutput, step: int) -> None:
+        """Take in one step's output."""
+        loss = output.loss.detach()
+        bad = ~torch.isfinite(loss) & (self._first_bad_step < 0)
+        self._first_bad_step = torch.where(bad, torch.full_like(self._first_bad_step, step), self._first_bad_step)
+        self._loss = self._loss + loss
+        self._steps += 1
+        for name, (total, weight) in output.figures.items():
+            self._totals[name] = self._totals.get(name, 0) + total.double()
+            if weight is not None:
+                self._weights[name] = self._weights.get(name, 0) + weight.double()
+
+    def require_finite(self, training: Training, rate: float) -> None:
+        """Stop the run if some step's loss was not finite."""
+        step = int(self._first_bad_step)
+        if step < 0:
+            return
+        saved = training.run.last_checkpoint
+        next_step = f"The last good weights are in {saved}. " if saved.is_file() else ""
+        raise TrainingError(
+            f"the loss is no longer finite since step {step + 1} (learning rate {rate:.3g})",
+            place=training.run.path,
+            next_step=next_step + "Try a lower --lr or a longer --warmup-epochs",
+        )
+
+    def figures(self) -> dict[str, float]:
+        """The means (or, for counts, the sums) of the epoch."""
+        figures = {"loss": float(self._loss) / max(1, self._steps)}
+        for name, total in self._totals.items():
+            weight = self._weights.get(name)
+            figures[name] = float(total) if weight is None else float(total / weight.clamp(min=1))
+        return figures

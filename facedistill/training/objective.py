@@ -1,0 +1,87 @@
+"""What a backbone is trained for: to tell the training identities apart, or to follow a teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from facedistill.distill.method import DistillationBatch, DistillationMethod, Figure, MethodOutput
+from facedistill.heads import MarginHead
+from facedistill.preprocessing import Preprocessing
+
+
+class Classification(nn.Module):
+    """Cross-entropy over the training identities through a margin head."""
+
+    def __init__(self, head: MarginHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> MethodOutput:
+        """Embeddings (B, D), labels (B,) -> mean cross-entropy; logs the share of images given their own class."""
+        logits = self.head(embeddings, labels)
+        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        size = torch.full_like(correct, len(labels))
+        return MethodOutput(functional.cross_entropy(logits, labels), {"train_accuracy": Figure(correct, size)})
+
+
+class Distillation(nn.Module):
+    """A distillation method; see `facedistill.distill`."""
+
+    def __init__(self, method: DistillationMethod) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> MethodOutput:
+        """Embeddings (B, D), labels (B,), teacher (B, T) where the method needs one -> its loss and figures."""
+        if teacher is None:
+            teacher = embeddings.new_zeros(len(embeddings), 0)
+        return self.method(DistillationBatch(embeddings, teacher, labels))
+
+
+Objective = Classification | Distillation
+
+
+class TrainingStep(nn.Module):
+    """From uint8 crops to a loss, in one forward call, so that one wrapper serves precision and devices.
+
+    Args:
+        backbone: float (N, 3, S, S) -> float (N, D).
+        preprocessing: how crops become the backbone's input.
+        objective: embeddings to loss.
+    """
+
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing, objective: Objective) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocessing = preprocessing
+        self.objective = objective
+
+    def forward(
+        self, images: torch.Tensor, mirrored: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None
+    ) -> MethodOutput:
+        """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool, labels (B,) int64, teacher (B, T) or None."""
+        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        embeddings = self.backbone(self.preprocessing.to_tensor(images))
+        output: MethodOutput = self.objective(embeddings, labels, teacher)
+        return output
+
+
+class TeacherEmbeddings:
+    """The teacher's embeddings of every training crop and of its mirror image, looked up by index.
+
+    Args:
+        original: (N, T) float32.
+        mirrored: (N, T) float32.
+    """
+
+    def __init__(self, original: npt.NDArray[np.float32], mirrored: npt.NDArray[np.float32]) -> None:
+        self.original = original
+        self.mirrored = mirrored
+
+    def lookup(self, indices: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """(B, T) float32: for each image the embedding of the version that the student sees."""
+        return np.where(mirrored[:, None], self.mirrored[indices], self.original[indices])

@@ -1,0 +1,48 @@
+"""What a training run can be told, checked before any work is done."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from facedistill.errors import UsageError
+
+
+class TrainingOptions(BaseModel):
+    """Options that every training command shares.
+
+    The defaults of momentum, weight decay and gradient clipping are those of the ArcFace training code; the rest is
+    ours.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    lr: float = Field(default=0.1, gt=0)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    clip_norm: float = Field(default=5.0, gt=0)
+    images_per_identity: int = Field(default=4, ge=2)
+    mirror: bool = True
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["32", "bf16", "16"] = "32"
+    workers: int = Field(default=2, ge=1)
+    strict: bool = False
+
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def validate_options(kind: type[Options], values: dict[str, Any]) -> Options:
+    """`values` as options of the given kind; UsageError names the first option that is wrong, and why."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise UsageError(f"{first['msg'].lower()}, and it is {first['input']!r}", place=name) from error

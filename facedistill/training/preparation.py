@@ -1,0 +1,105 @@
+"""What every training command does before its first step: look at the data, build the network, note the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from torch import nn
+
+import facedistill
+from facedistill.checkpoint import BackboneSpec, load_checkpoint
+from facedistill.data.dataset import FaceDataset
+from facedistill.embedders.load import find_checkpoint
+from facedistill.errors import DataError, UsageError
+from facedistill.preprocessing import Preprocessing
+
+
+def check_training_data(
+    dataset: FaceDataset, preprocessing: Preprocessing, *, note: Callable[[str], None] | None = None
+) -> None:
+    """Refuse a data set that cannot be learned from; say so where the crops are not of the model's size.
+
+    Raises:
+        DataError: fewer than two identities, or a label outside their number (which on a GPU would end in an
+            assertion far from its cause).
+    """
+    classes = len(dataset.identities)
+    if classes < 2:
+        raise DataError(f"the data set holds {classes} identity; two are the least that can be told apart")
+    wrong = (dataset.labels < 0) | (dataset.labels >= classes)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise DataError(
+            f"image '{dataset.key(index)}' has label {dataset.labels[index]}, and the labels go from 0 to {classes - 1}"
+        )
+    try:
+        height, width = dataset.image(0).shape[:2]
+    except DataError:
+        return  # the loader reports corrupt images
+    if (height, width) != (preprocessing.size, preprocessing.size) and note:
+        note(
+            f"the crops are {width} x {height} and are resized to {preprocessing.size} x {preprocessing.size}; "
+            "whole photos have to go through facedistill align first"
+        )
+
+
+def initial_backbone(
+    init: Path, *, name: str | None, width: float | None, embedding_size: int | None
+) -> tuple[nn.Module, BackboneSpec, Preprocessing]:
+    """The backbone of a run folder or checkpoint, checked against what the call asks for.
+
+    Args:
+        init: run folder or checkpoint.
+        name: the backbone that is asked for, None for whatever it is.
+        width: the width that is asked for, None likewise.
+        embedding_size: the embedding size that is asked for, None likewise.
+
+    Raises:
+        ModelFileError: it cannot be loaded.
+        UsageError: it is an ONNX file, or another network than the one asked for.
+    """
+    file = find_checkpoint(init)
+    if file.suffix == ".onnx":
+        raise UsageError("training cannot start from an ONNX file", place=file, next_step="Give a run or a checkpoint")
+    checkpoint = load_checkpoint(file)
+    spec = checkpoint.spec
+    asked = {
+        "student": (name, spec.name),
+        "width": (width, spec.width),
+        "embedding size": (embedding_size, spec.embedding_size),
+    }
+    for what, (wanted, there) in asked.items():
+        if wanted is not None and wanted != there:
+            raise UsageError(
+                f"the {what} is {there} in the initial checkpoint and {wanted} was asked for",
+                place=file,
+                next_step="Leave the option out, or start from another checkpoint",
+            )
+    return checkpoint.backbone.train(), spec, checkpoint.preprocessing
+
+
+def describe_run(
+    command: str,
+    options: BaseModel,
+    dataset: FaceDataset,
+    spec: BackboneSpec,
+    preprocessing: Preprocessing,
+    init: Path | None,
+) -> dict[str, Any]:
+    """The facts that `config.yaml` and every checkpoint of the run carry."""
+    return {
+        "facedistill": facedistill.__version__,
+        "command": command,
+        "options": options.model_dump(),
+        "backbone": {"name": spec.name, "embedding_size": spec.embedding_size, "width": spec.width},
+        "preprocessing": preprocessing.to_dict(),
+        "data": {
+            "images": len(dataset),
+            "identities": len(dataset.identities),
+            "fingerprint": dataset.fingerprint,
+        },
+        "init": None if init is None else str(init),
+    }

@@ -1,0 +1,102 @@
+"""Train a margin-softmax model: a teacher, or the student that everything distilled is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from facedistill.checkpoint import BackboneSpec
+from facedistill.data.dataset import FaceDataset
+from facedistill.embedders.torch_embedder import TorchEmbedder
+from facedistill.heads import HEADS
+from facedistill.models import build_backbone
+from facedistill.preprocessing import Preprocessing
+from facedistill.training.loop import Record, Training, fit
+from facedistill.training.objective import Classification
+from facedistill.training.options import TrainingOptions
+from facedistill.training.preparation import check_training_data, describe_run, initial_backbone
+from facedistill.training.run_folder import RunFolder
+
+
+class TeacherOptions(TrainingOptions):
+    """Options of a classification run."""
+
+    model: str = "iresnet50"
+    head: str = "arcface"
+    embedding_size: int | None = Field(default=None, ge=1)
+    width: float | None = Field(default=None, gt=0)
+    input_size: int = Field(default=112, ge=32)
+    scale: float | None = Field(default=None, gt=0)
+    margin: float | None = Field(default=None, ge=0)
+
+
+def train_teacher(
+    dataset: FaceDataset,
+    run: RunFolder,
+    options: TeacherOptions,
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> list[Record]:
+    """Train `options.model` with `options.head` on the identities of `dataset`; one record an epoch.
+
+    Args:
+        dataset: the faces; at least two identities.
+        run: where the results go.
+        options: the network, the head and how they are trained.
+        init: a checkpoint whose backbone the training starts from.
+        resume: go on from the run's last epoch.
+        follow: figures of a benchmark, computed after each epoch.
+        progress: told the steps done and to do.
+        on_epoch: told each epoch's record.
+        note: told what was assumed or skipped.
+
+    Raises:
+        UsageError: an unknown backbone or head.
+        DataError: the data set cannot be trained on.
+        ModelFileError: `init` cannot be loaded or is another network.
+        TrainingError: the loss is no longer finite.
+    """
+    torch.manual_seed(options.seed)
+    preprocessing = Preprocessing(size=options.input_size)
+    check_training_data(dataset, preprocessing, note=note)
+    if init is not None:
+        backbone, spec, preprocessing = initial_backbone(
+            init, name=options.model, width=options.width, embedding_size=options.embedding_size
+        )
+    else:
+        default_size = 512 if options.model.startswith("iresnet") else 128
+        spec = BackboneSpec(
+            options.model,
+            default_size if options.embedding_size is None else options.embedding_size,
+            1.0 if options.width is None else options.width,
+        )
+        backbone = build_backbone(
+            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
+        )
+    head = HEADS[options.head](spec.embedding_size, len(dataset.identities), scale=options.scale, margin=options.margin)
+    config: dict[str, Any] = describe_run("train-teacher", options, dataset, spec, preprocessing, init)
+    run.write_config(config)
+    training = Training(
+        backbone=backbone,
+        spec=spec,
+        preprocessing=preprocessing,
+        objective=Classification(head),
+        dataset=dataset,
+        options=options,
+        run=run,
+        provenance=config,
+        follow=follow,
+        progress=progress,
+        on_epoch=on_epoch,
+        note=note,
+    )
+    return fit(training, resume=resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -42,7 +43,7 @@ def register_commands() -> None:
     """Attach each command; importing them imports nothing heavy."""
     from . import align, demo, distill, doctor, embed, eval, export, listings, train_teacher  # noqa: A004
 
-    commands = {
+    commands: dict[str, Callable[..., None]] = {
         "align": align.align,
         "train-teacher": train_teacher.train_teacher,
         "distill": distill.distill,

@@ -53,9 +53,8 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 def write_image(path: Path, image: npt.NDArray[np.uint8], *, jpeg_quality: int = 95) -> None:
     """Write (H, W, 3) uint8 RGB; the suffix decides the format. DataError where it cannot be written."""
-    encoded, buffer = cv2.imencode(
-        path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    )
+    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    encoded, buffer = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not encoded:
         raise DataError("the image cannot be encoded", place=path)
     path.parent.mkdir(parents=True, exist_ok=True)

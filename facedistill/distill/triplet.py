@@ -54,7 +54,8 @@ class TripletLoss(nn.Module):
     """A triplet loss on semi-hard triplets whose margin is fixed, or follows the teacher's gap.
 
     Args:
-        margins: (lowest, highest) margin; the same value twice is the fixed-margin loss, which needs no teacher.
+        margins: (lowest, highest) margin.
+        adaptive: let the margin follow the teacher's gap; otherwise it is the lowest one, and no teacher is needed.
         alpha: width of the semi-hard band.
         distance: "squared-l2" or "angle", for student and teacher alike.
 
@@ -62,7 +63,14 @@ class TripletLoss(nn.Module):
         UsageError: margins or alpha out of range, or an unknown distance.
     """
 
-    def __init__(self, margins: tuple[float, float], *, alpha: float = 0.35, distance: str = "squared-l2") -> None:
+    def __init__(
+        self,
+        margins: tuple[float, float],
+        *,
+        adaptive: bool = True,
+        alpha: float = 0.35,
+        distance: str = "squared-l2",
+    ) -> None:
         super().__init__()
         if distance not in ("squared-l2", "angle"):
             raise UsageError(f"the distance is '{distance}'", next_step="Use squared-l2 or angle")
@@ -75,7 +83,7 @@ class TripletLoss(nn.Module):
         self.margins = margins
         self.alpha = alpha
         self.distance = cast(DistanceKind, distance)
-        self.adaptive = margins[0] != margins[1]
+        self.adaptive = adaptive
         self.needs = Needs(teacher=self.adaptive, several_images_per_identity=True)
 
     def forward(self, batch: DistillationBatch) -> MethodOutput:
@@ -129,4 +137,5 @@ def triplet_distillation(options: MethodOptions) -> TripletLoss:
 @METHODS.register("triplet", summary="the same triplets with one fixed margin, no teacher", source="arXiv 1503.03832")
 def triplet(options: MethodOptions) -> TripletLoss:
     """The baseline that the paper is measured against."""
-    return TripletLoss((options.margin, options.margin), alpha=options.alpha, distance=options.distance)
+    margins = (options.margin, options.margin)
+    return TripletLoss(margins, adaptive=False, alpha=options.alpha, distance=options.distance)

@@ -34,13 +34,19 @@ class MarginHead(nn.Module):
         """The target class's cosine (N,) in [-1, 1] with the margin applied."""
         raise NotImplementedError
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Embeddings (N, D), labels (N,) int64 -> logits (N, C) float32, ready for cross-entropy."""
+    def cosine(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Embeddings (N, D) -> cosines (N, C) float32 to the class centres."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            cosine = functional.linear(functional.normalize(embeddings.float()), functional.normalize(self.centres))
-            target = cosine.gather(1, labels[:, None]).squeeze(1)
-            logits = cosine.scatter(1, labels[:, None], self.target_cosine(target)[:, None])
-            return self.scale * logits
+            return functional.linear(functional.normalize(embeddings.float()), functional.normalize(self.centres))
+
+    def logits(self, cosine: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cosines (N, C), labels (N,) int64 -> logits (N, C) float32, ready for cross-entropy."""
+        target = cosine.gather(1, labels[:, None]).squeeze(1)
+        return self.scale * cosine.scatter(1, labels[:, None], self.target_cosine(target)[:, None])
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Embeddings (N, D), labels (N,) int64 -> logits (N, C) float32."""
+        return self.logits(self.cosine(embeddings), labels)
 
 
 class HeadFactory(Protocol):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from facedistill.data.synthetic import SyntheticFaces, write_folder
+
 REAL_DATA = Path(os.environ.get("FACEDISTILL_REALDATA", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -24,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops of 8 made-up people, 6 of each, 64 x 64; tests read it and never write to it."""
+    folder = tmp_path_factory.mktemp("faces")
+    write_folder(SyntheticFaces(8, 6, size=64, difficulty=0.3), folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from facedistill.checkpoint import Checkpoint
+from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
 
 
@@ -33,7 +34,7 @@ class TorchEmbedder:
         device: torch.device,
         fingerprint: str = "",
     ) -> None:
-        self.backbone = backbone.to(device)
+        self.backbone = channels_last(backbone.to(device))
         self.preprocessing = preprocessing
         self.embedding_size = embedding_size
         self.name = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -56,3 +57,11 @@ def initialise_convolutions(module: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def channels_last(backbone: nn.Module) -> nn.Module:
+    """Lay the weights of convolutions out with the channels last, which is the faster order on CPU and GPU alike."""
+    for parameter in backbone.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return backbone

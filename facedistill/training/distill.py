@@ -22,7 +22,7 @@ from facedistill.preprocessing import Preprocessing
 from facedistill.training.loop import Record, Training, fit
 from facedistill.training.objective import Distillation, TeacherEmbeddings
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, initial_backbone
+from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
 from facedistill.training.run_folder import RunFolder
 
 
@@ -110,7 +110,7 @@ def distill(
     if method.needs.teacher and teacher is not None:
         config["teacher"] = describe_teacher(teacher)
         embeddings = embed_with_teacher(teacher, dataset, options, progress=teacher_progress, note=note)
-    run.write_config(config)
+    start_or_resume(run, config, resume=resume)
     training = Training(
         backbone=backbone,
         spec=spec,

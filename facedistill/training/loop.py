@@ -21,6 +21,7 @@ from facedistill.distill.method import MethodOutput
 from facedistill.embedders.load import choose_device
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError, TrainingError
+from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.objective import Objective, TeacherEmbeddings, TrainingStep
 from facedistill.training.options import TrainingOptions
@@ -89,7 +90,7 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
     options = training.options
     device = choose_device(options.device)
     fabric = Fabric(accelerator=device.type, devices=1, precision=PRECISIONS[options.precision])
-    step_module = TrainingStep(training.backbone, training.preprocessing, training.objective)
+    step_module = TrainingStep(channels_last(training.backbone), training.preprocessing, training.objective)
     optimizer = make_optimizer(step_module, options)
     records: list[Record] = []
     if resume:
@@ -110,7 +111,9 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
         if training.on_epoch:
             training.on_epoch(record)
     if corrupt and training.note:
-        training.note(f"{len(corrupt)} corrupt images were left out: {', '.join(sorted(corrupt)[:3])}, ...")
+        images = "1 corrupt image was" if len(corrupt) == 1 else f"{len(corrupt)} corrupt images were"
+        more = ", ..." if len(corrupt) > 3 else ""
+        training.note(f"{images} left out: {', '.join(sorted(corrupt)[:3])}{more}")
     return records
 
 

@@ -15,6 +15,10 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.embedders.load import find_checkpoint
 from facedistill.errors import DataError, UsageError
 from facedistill.preprocessing import Preprocessing
+from facedistill.training.run_folder import RunFolder
+
+# What may differ between a run and its resumption without changing what is computed.
+FREE_TO_CHANGE = {"device", "workers", "strict"}
 
 
 def check_training_data(
@@ -103,3 +107,32 @@ def describe_run(
         },
         "init": None if init is None else str(init),
     }
+
+
+def start_or_resume(run: RunFolder, config: dict[str, Any], *, resume: bool) -> None:
+    """Write the configuration of a new run; of a resumed one, check that it is the same.
+
+    Raises:
+        UsageError: an option, the data or the teacher is not what the run was started with.
+    """
+    if not resume:
+        run.write_config(config)
+        return
+    earlier = run.read_config()
+    before, now = comparable(earlier), comparable(config)
+    for name in [*before, *(name for name in now if name not in before)]:
+        if before.get(name) != now.get(name):
+            raise UsageError(
+                f"the run was started with {name} {before.get(name)} and is resumed with {now.get(name)}",
+                place=run.path,
+                next_step="Resume with what it was started with (config.yaml), or start another run",
+            )
+
+
+def comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a configuration that decide the result, flat."""
+    facts = {"command": config.get("command"), "backbone": config.get("backbone"), "init": config.get("init")}
+    facts |= {f"--{name}": value for name, value in config.get("options", {}).items() if name not in FREE_TO_CHANGE}
+    facts["data"] = config.get("data", {}).get("fingerprint")
+    facts["teacher"] = config.get("teacher", {}).get("fingerprint")
+    return {name.replace("_", "-"): value for name, value in facts.items()}

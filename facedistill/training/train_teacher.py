@@ -18,7 +18,7 @@ from facedistill.preprocessing import Preprocessing
 from facedistill.training.loop import Record, Training, fit
 from facedistill.training.objective import Classification
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, initial_backbone
+from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
 from facedistill.training.run_folder import RunFolder
 
 
@@ -60,7 +60,7 @@ def train_teacher(
         note: told what was assumed or skipped.
 
     Raises:
-        UsageError: an unknown backbone or head.
+        UsageError: an unknown backbone or head, or a resumed run that was started otherwise.
         DataError: the data set cannot be trained on.
         ModelFileError: `init` cannot be loaded or is another network.
         TrainingError: the loss is no longer finite.
@@ -84,7 +84,7 @@ def train_teacher(
         )
     head = HEADS[options.head](spec.embedding_size, len(dataset.identities), scale=options.scale, margin=options.margin)
     config: dict[str, Any] = describe_run("train-teacher", options, dataset, spec, preprocessing, init)
-    run.write_config(config)
+    start_or_resume(run, config, resume=resume)
     training = Training(
         backbone=backbone,
         spec=spec,

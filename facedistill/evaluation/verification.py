@@ -1,0 +1,275 @@
+"""The verification protocol of LFW and its successors: embeddings of pairs -> accuracy, TAR at FAR, thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facedistill.embedders.embed_dataset import embed_dataset
+from facedistill.embedders.embedder import Embedder
+from facedistill.errors import DataError, ModelFileError
+from facedistill.evaluation.benchmark import Benchmark, check_pairs, made_folds
+from facedistill.evaluation.doubts import find_doubts
+from facedistill.evaluation.metrics import (
+    FoldAccuracies,
+    OperatingPoint,
+    Roc,
+    best_threshold,
+    cosine_of,
+    fold_accuracies,
+    needs,
+    roc,
+    spell_threshold,
+    spelled_thresholds,
+    squared_distances,
+    tar_at_far,
+    tars,
+)
+
+FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
+def far_label(far: float) -> str:
+    """1e-3 as "1e-3", whatever the platform's own spelling is."""
+    mantissa, exponent = f"{far:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """What one model reaches on one benchmark; rates are fractions, thresholds squared L2 distances.
+
+    Args:
+        name: the benchmark's.
+        genuine: number of genuine pairs.
+        impostor: number of impostor pairs.
+        folds: accuracy and threshold of each held-out fold.
+        fold_scheme: where the folds come from.
+        operating_points: FAR label -> TAR and threshold; None where the impostor pairs are too few for that FAR.
+        accuracy_threshold: the first threshold of best accuracy on all pairs.
+        roc: the whole curve.
+        source: the list or `.bin` file.
+        source_sha256: its SHA-256, as hex.
+        warnings: what makes the figures doubtful, in words.
+        notes: what was done on the way, such as resizing.
+    """
+
+    name: str
+    genuine: int
+    impostor: int
+    folds: FoldAccuracies
+    fold_scheme: str
+    operating_points: dict[str, OperatingPoint | None]
+    accuracy_threshold: float
+    roc: Roc = field(repr=False, compare=False)
+    source: str | None = None
+    source_sha256: str | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return self.genuine + self.impostor
+
+    @property
+    def accuracy(self) -> float:
+        """The mean accuracy of the held-out folds."""
+        return self.folds.mean
+
+    @property
+    def accuracy_std(self) -> float:
+        """Their standard deviation (ddof 0)."""
+        return self.folds.std
+
+    @property
+    def tar_at_far(self) -> dict[str, float | None]:
+        """FAR label -> TAR, None where it cannot be resolved."""
+        return tars(self.operating_points)
+
+    @property
+    def unresolvable(self) -> dict[str, str]:
+        """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
+        return needs(self.operating_points)
+
+    @property
+    def thresholds(self) -> dict[str, dict[str, float]]:
+        """What the threshold is for -> its value as `squared_l2` (accept below it) and as `cosine` (accept above it).
+
+        The uses are "accuracy" and the label of each resolvable FAR.
+        """
+        return {
+            "accuracy": spell_threshold(self.accuracy_threshold),
+            **spelled_thresholds(self.operating_points),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "pairs": self.pairs,
+            "genuine": self.genuine,
+            "impostor": self.impostor,
+            "accuracy": self.accuracy,
+            "accuracy_std": self.accuracy_std,
+            "folds": list(self.folds.accuracies),
+            "fold_thresholds": list(self.folds.thresholds),
+            "fold_scheme": self.fold_scheme,
+            "tar_at_far": self.tar_at_far,
+            "unresolvable": self.unresolvable,
+            "thresholds": self.thresholds,
+            "auc": self.roc.area,
+            "eer": self.roc.equal_error_rate,
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Column names, and one row: rates in %, TAR at the FAR of its column, the threshold in both measures."""
+        columns = ["benchmark", "pairs", "accuracy"]
+        columns += [f"TAR at {label}" for label in self.operating_points]
+        row = [self.name, f"{self.pairs:,}", f"{100 * self.accuracy:.2f} ± {100 * self.accuracy_std:.2f}"]
+        row += ["-" if tar is None else f"{100 * tar:.2f}" for tar in self.tar_at_far.values()]
+        threshold = self.accuracy_threshold
+        return [*columns, "L2² / cos"], [[*row, f"{threshold:.2f} / {cosine_of(threshold):.3f}"]]
+
+    def plot(self, path: Path) -> None:
+        """Draw the ROC to an image file."""
+        from facedistill.evaluation.roc_plot import plot_roc
+
+        plot_roc([self], path)
+
+
+def evaluate_verification(
+    embedder: Embedder,
+    benchmark: Benchmark,
+    *,
+    batch_size: int = 64,
+    fars: Sequence[float] = FARS,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerificationResult:
+    """Embed a benchmark's images with their mirror images, once each, and judge its pairs.
+
+    Args:
+        embedder: any model.
+        benchmark: pairs and folds.
+        batch_size: images a call of the network.
+        fars: where TAR is read.
+        progress: called with (images done, images) after each batch.
+
+    Raises:
+        DataError: an image cannot be decoded.
+        ModelFileError: an embedding is not finite or has no direction.
+    """
+    used, positions = np.unique(benchmark.pairs, return_inverse=True)
+    embedded = embed_dataset(embedder, benchmark.dataset, used, batch_size=batch_size, progress=progress)
+    keys = [benchmark.dataset.key(int(index)) for index in used]
+    return evaluate_embeddings(
+        unit_embeddings(embedded.summed, keys, place=embedder.name),
+        positions.reshape(-1, 2).astype(np.int64),
+        benchmark.same,
+        benchmark.folds,
+        name=benchmark.name,
+        fold_scheme=benchmark.fold_scheme,
+        fars=fars,
+        source=None if benchmark.source is None else str(benchmark.source),
+        source_sha256=benchmark.source_sha256,
+        notes=resize_notes(embedded.crop_sizes, embedder.preprocessing.size),
+    )
+
+
+def resize_notes(crop_sizes: Sequence[tuple[int, int]], size: int) -> tuple[str, ...]:
+    """A line for each (height, width) that crops had to be resized from, for a model that takes `size` x `size`."""
+    return tuple(
+        f"crops of {width}x{height} are resized to {size}x{size}; they must be aligned faces like the model's own"
+        for height, width in crop_sizes
+        if (height, width) != (size, size)
+    )
+
+
+def unit_embeddings(
+    embeddings: npt.NDArray[np.float32], keys: Sequence[str] | None = None, *, place: object | None = None
+) -> npt.NDArray[np.float64]:
+    """(N, D) raw embeddings -> (N, D) float64 of length 1.
+
+    Args:
+        embeddings: as a network gives them, mirrored ones added where the protocol says so.
+        keys: (N,) the images' names, for the message.
+        place: the model, for the message.
+
+    Raises:
+        ModelFileError: an embedding is not finite, or all zeros and so without a direction.
+    """
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    for fault, reason in ((~np.isfinite(norms), "is not finite (NaN or infinity)"), (norms == 0, "is all zeros")):
+        if fault.any():
+            first = int(np.argmax(fault))
+            name = f"number {first}" if keys is None else f"'{keys[first]}'"
+            others = int(np.count_nonzero(fault)) - 1
+            raise ModelFileError(
+                f"the embedding of image {name} {reason}" + (f", and so are {others} others" if others else ""),
+                place=place,
+                next_step="A model that trained well gives none such; check its weights and its preprocessing",
+            )
+    return np.asarray(embeddings / norms[:, np.newaxis], dtype=np.float64)
+
+
+def evaluate_embeddings(
+    embeddings: npt.NDArray[np.floating],
+    pairs: npt.NDArray[np.int64],
+    same: npt.NDArray[np.bool_],
+    folds: npt.NDArray[np.int64] | None = None,
+    *,
+    name: str,
+    fold_scheme: str = "given folds",
+    fars: Sequence[float] = FARS,
+    source: str | None = None,
+    source_sha256: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> VerificationResult:
+    """Judge pairs of unit embeddings.
+
+    Args:
+        embeddings: (N, D), each of length 1.
+        pairs: (P, 2) indices into them.
+        same: (P,) whether the pair is genuine.
+        folds: (P,) the fold of each pair; None for 10 stratified ones.
+        name: the benchmark's.
+        fold_scheme: where the folds come from, in words.
+        fars: where TAR is read.
+        source: the benchmark's file, for the report.
+        source_sha256: its SHA-256.
+        notes: passed into the result.
+
+    Raises:
+        DataError: the arrays do not belong together, or a class has too few pairs.
+    """
+    if folds is None:
+        folds, fold_scheme = made_folds(same, place=name)
+    check_pairs(pairs, same, folds, images=len(embeddings), place=name)
+    distances = squared_distances(embeddings, pairs)
+    if not np.isfinite(distances).all():
+        raise DataError("the embeddings are not finite", place=name)
+    curve = roc(distances, same)
+    accuracies = fold_accuracies(distances, same, folds)
+    return VerificationResult(
+        name=name,
+        genuine=int(np.count_nonzero(same)),
+        impostor=int(np.count_nonzero(~same)),
+        folds=accuracies,
+        fold_scheme=fold_scheme,
+        operating_points={far_label(far): tar_at_far(distances, same, far) for far in fars},
+        accuracy_threshold=best_threshold(distances, same)[0],
+        roc=curve,
+        source=source,
+        source_sha256=source_sha256,
+        warnings=find_doubts(embeddings, pairs, same, folds, distances, accuracies.mean, curve.area),
+        notes=notes,
+    )

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from facedistill.checkpoint import load_checkpoint
+from facedistill.data.folder import FolderDataset
+from facedistill.embedders.torch_embedder import TorchEmbedder
+from facedistill.errors import DataError, ModelFileError, TrainingError, UsageError
+from facedistill.training import loop
+from facedistill.training.run_folder import RunFolder
+from facedistill.training.train_teacher import train_teacher
+
+from .conftest import teacher_options
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "last" / "backbone.safetensors")
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    first, second = weights(a), weights(b)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_same_seed_gives_the_same_weights(dataset: FolderDataset, tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        train_teacher(dataset, RunFolder(tmp_path / name), teacher_options(seed=seed))
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+    assert not same_weights(tmp_path / "a", tmp_path / "c")
+
+
+def test_workers_do_not_change_the_weights(dataset: FolderDataset, tmp_path: Path) -> None:
+    for name, workers in (("a", 1), ("b", 4)):
+        train_teacher(dataset, RunFolder(tmp_path / name), teacher_options(workers=workers))
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+
+
+class InterruptedHereError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_interrupted_and_resumed_run_equals_an_unbroken_one(
+    optimizer: str, dataset: FolderDataset, tmp_path: Path
+) -> None:
+    options = teacher_options(epochs=3, optimizer=optimizer, lr=0.01)
+    whole = train_teacher(dataset, RunFolder(tmp_path / "whole"), options)
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == 1:
+            raise InterruptedHereError
+
+    with pytest.raises(InterruptedHereError):
+        train_teacher(dataset, RunFolder(tmp_path / "broken"), options, on_epoch=stop)
+    resumed = train_teacher(dataset, RunFolder(tmp_path / "broken", resume=True), options, resume=True)
+    assert same_weights(tmp_path / "whole", tmp_path / "broken")
+    assert [record["epoch"] for record in resumed] == [1, 2, 3]
+    assert [record["loss"] for record in resumed] == [record["loss"] for record in whole]
+    assert [record["lr"] for record in resumed] == [record["lr"] for record in whole]
+
+
+def test_it_learns(dataset: FolderDataset, tmp_path: Path) -> None:
+    records = train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=25, lr=0.1))
+    assert records[-1]["loss"] < 0.5 * records[0]["loss"]
+    assert records[-1]["train_accuracy"] > 0.8
+
+
+def test_the_run_folder_holds_what_reproduces_and_reports(dataset: FolderDataset, tmp_path: Path) -> None:
+    options = teacher_options(seed=9)
+    records = train_teacher(dataset, RunFolder(tmp_path / "run"), options)
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["options"] == options.model_dump()
+    assert config["data"] == {"images": 48, "identities": 8, "fingerprint": dataset.fingerprint}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines == records
+    with (tmp_path / "run" / "metrics.csv").open() as stream:
+        assert [float(row["loss"]) for row in csv.DictReader(stream)] == [record["loss"] for record in records]
+    checkpoint = load_checkpoint(tmp_path / "run" / "last" / "backbone.safetensors")
+    assert checkpoint.provenance["epoch"] == 2
+    assert checkpoint.provenance["options"]["seed"] == 9
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_the_best_epoch_is_kept_beside_the_last(dataset: FolderDataset, tmp_path: Path) -> None:
+    accuracies = iter([0.7, 0.9, 0.8])
+
+    def follow(embedder: TorchEmbedder) -> dict[str, float]:
+        return {"accuracy": next(accuracies)}
+
+    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=3), follow=follow)
+    assert load_checkpoint(tmp_path / "run" / "best.safetensors").provenance["epoch"] == 2
+    assert load_checkpoint(tmp_path / "run" / "last" / "backbone.safetensors").provenance["epoch"] == 3
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate(
+    dataset: FolderDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.forward
+    calls = 0
+
+    def poisoned(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        output = real(*arguments)
+        return output._replace(loss=output.loss * float("nan")) if calls == 5 else output
+
+    monkeypatch.setattr(loop, "forward", poisoned)
+    with pytest.raises(TrainingError) as error:
+        train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=4, lr=0.1))
+    message = str(error.value)
+    assert "no longer finite since step 5 (learning rate " in message
+    assert f"last good weights are in {tmp_path / 'run' / 'last' / 'backbone.safetensors'}" in message
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
+    assert load_checkpoint(tmp_path / "run" / "last" / "backbone.safetensors").provenance["epoch"] == 1
+
+
+def test_corrupt_images_are_left_out_or_stop(faces: Path, tmp_path: Path) -> None:
+    shutil.copytree(faces, tmp_path / "faces")
+    dataset = FolderDataset(tmp_path / "faces")
+    dataset.paths[7].write_bytes(b"no image")
+    notes: list[str] = []
+    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=1, batch_size=48), note=notes.append)
+    assert notes == [f"1 corrupt image was left out: {dataset.key(7)}"]
+    with pytest.raises(DataError, match="corrupt, empty or of an unknown kind"):
+        train_teacher(dataset, RunFolder(tmp_path / "strict"), teacher_options(batch_size=48, strict=True))
+
+
+def test_init_starts_from_another_run(dataset: FolderDataset, tmp_path: Path) -> None:
+    train_teacher(dataset, RunFolder(tmp_path / "a"), teacher_options())
+    # A rate this small leaves the weights where they were.
+    train_teacher(dataset, RunFolder(tmp_path / "b"), teacher_options(lr=1e-12), init=tmp_path / "a")
+    first, second = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert torch.allclose(first["embed.weight"], second["embed.weight"], atol=1e-6)
+    with pytest.raises(UsageError, match=r"the width is 0\.5 in the initial checkpoint and 0\.25 was asked for"):
+        train_teacher(dataset, RunFolder(tmp_path / "c"), teacher_options(width=0.25), init=tmp_path / "a")
+    with pytest.raises(ModelFileError, match="no such model"):
+        train_teacher(dataset, RunFolder(tmp_path / "d"), teacher_options(), init=tmp_path / "none")
+
+
+def test_a_run_is_resumed_only_as_it_was_started(dataset: FolderDataset, faces: Path, tmp_path: Path) -> None:
+    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options())
+    again = RunFolder(tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match=r"started with --lr 0\.1 and is resumed with 0\.2"):
+        train_teacher(dataset, again, teacher_options(lr=0.2), resume=True)
+    with pytest.raises(UsageError, match="started with data"):
+        train_teacher(FolderDataset(faces, {"person_000000", "person_000001"}), again, teacher_options(), resume=True)
+
+
+def test_labels_out_of_range_are_named(dataset: FolderDataset, tmp_path: Path) -> None:
+    dataset.labels = np.where(np.arange(48) == 11, 8, dataset.labels)
+    with pytest.raises(DataError, match=rf"image '{dataset.key(11)}' has label 8, and the labels go from 0 to 7"):
+        train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options())
+
+
+def test_one_identity_cannot_be_told_apart(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds 1 identity"):
+        train_teacher(FolderDataset(faces, {"person_000000"}), RunFolder(tmp_path / "run"), teacher_options())
+
+
+def test_crops_of_another_size_are_mentioned(dataset: FolderDataset, tmp_path: Path) -> None:
+    notes: list[str] = []
+    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=1, input_size=32), note=notes.append)
+    assert "the crops are 64 x 64 and are resized to 32 x 32" in notes[0]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["32", "bf16", "16"])
+def test_training_on_cuda(precision: str, dataset: FolderDataset, tmp_path: Path) -> None:
+    options = teacher_options(device="cuda", precision=precision, epochs=10)
+    records = train_teacher(dataset, RunFolder(tmp_path / "run"), options)
+    assert records[-1]["loss"] < records[0]["loss"]

@@ -13,7 +13,7 @@ from .console import note, print_table, progress, say, write_json
 def align(
     photos: Annotated[Path, typer.Argument(help="The folder of photos; its tree is kept.")],
     out: Annotated[Path, typer.Argument(help="The folder for the crops and the report.")],
-    size: Annotated[int, typer.Option(min=1, help="Height and width of the crops in pixels.")] = 112,
+    size: Annotated[int, typer.Option(min=1, max=4096, help="Height and width of the crops in pixels.")] = 112,
     detector: Annotated[str, typer.Option(help="The face detector; see `facedistill detectors`.")] = "mtcnn",
     min_face: Annotated[
         int | None,
@@ -39,6 +39,7 @@ def align(
     from facedistill.align.detectors import DETECTORS
     from facedistill.align.pipeline import align_folder
     from facedistill.align.report import CSV_NAME
+    from facedistill.errors import DataError
 
     with progress("Aligning", unit="photos", quiet=quiet) as callback:
         report = align_folder(
@@ -58,10 +59,14 @@ def align(
     print_table(f"{len(report.rows)} photos, {report.seconds:.1f} s", columns, rows, quiet=quiet)
     say(f"Crops: {out}; every photo is listed in {out / CSV_NAME}", quiet=quiet)
     if report.problems:
-        first = report.problems[0]
-        note(f"{len(report.problems)} photos have no crop, the first is {first.photo}: {first.reason}")
+        first, count = report.problems[0], len(report.problems)
+        which = "1 photo has no crop:" if count == 1 else f"{count} photos have no crop, the first is"
+        note(f"{which} {first.photo}: {first.reason}")
     if report.leftovers:
-        note(f"{len(report.leftovers)} images in {out} belong to none of these photos, such as {report.leftovers[0]}")
+        note(f"{len(report.leftovers)} image(s) in {out} belong to none of these photos, such as {report.leftovers[0]}")
     if not report.crops:
-        typer.echo("Error: no face was found in any photo", err=True)
-        raise typer.Exit(1)
+        raise DataError(
+            "no face was found in any photo",
+            place=photos,
+            next_step="Try --min-face 20, or photos of higher resolution",
+        )

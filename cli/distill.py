@@ -84,7 +84,7 @@ def distill(
     from facedistill.training.run_folder import RunFolder
 
     from .console import note, progress, say, write_json
-    from .training import check_followed_people, epoch_line, follow_benchmark, open_dataset, print_run
+    from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
 
     options = validate_options(
         DistillOptions,
@@ -122,9 +122,7 @@ def distill(
             teacher, device=device, color=teacher_color, mean=teacher_mean, std=teacher_std, note=note
         )
     dataset = open_dataset(data, identities, quiet=quiet)
-    follow = follow_benchmark(pairs, images)
-    for person in check_followed_people(dataset, pairs, images)[:1]:
-        note(f"the benchmark shares people with the training data (such as {person}); its figures will flatter")
+    follow = follower(open_benchmark(dataset, pairs, images))
     run = RunFolder(out, overwrite=overwrite, resume=resume)
     with (
         progress("teacher", quiet=quiet) as on_embedded,

@@ -48,7 +48,7 @@ def train_teacher(
     from facedistill.training.train_teacher import train_teacher as train
 
     from .console import note, progress, say, write_json
-    from .training import check_followed_people, epoch_line, follow_benchmark, open_dataset, print_run
+    from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
 
     options = validate_options(
         TeacherOptions,
@@ -75,9 +75,7 @@ def train_teacher(
         },
     )
     dataset = open_dataset(data, identities, quiet=quiet)
-    follow = follow_benchmark(pairs, images)
-    for person in check_followed_people(dataset, pairs, images)[:1]:
-        note(f"the benchmark shares people with the training data (such as {person}); its figures will flatter")
+    follow = follower(open_benchmark(dataset, pairs, images))
     run = RunFolder(out, overwrite=overwrite, resume=resume)
     with progress("training", unit="steps", quiet=quiet) as on_step:
         records = train(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import print_table, say
+from .console import note, print_table, say
 
 if TYPE_CHECKING:
     from facedistill.data.folder import FolderDataset
     from facedistill.embedders.torch_embedder import TorchEmbedder
+    from facedistill.evaluation.benchmark import Benchmark
 
 
 def open_dataset(data: Path, identities: Path | None, *, quiet: bool) -> FolderDataset:
@@ -26,8 +27,8 @@ def open_dataset(data: Path, identities: Path | None, *, quiet: bool) -> FolderD
     return dataset
 
 
-def follow_benchmark(pairs: Path | None, images: Path | None) -> Callable[[TorchEmbedder], dict[str, float]] | None:
-    """A function that evaluates a model on the pair list after an epoch; None where none was given."""
+def open_benchmark(dataset: FolderDataset, pairs: Path | None, images: Path | None) -> Benchmark | None:
+    """The pair list to follow, None where none was given; a note where it shares people with the training data."""
     from facedistill.errors import UsageError
 
     if pairs is None and images is None:
@@ -35,26 +36,29 @@ def follow_benchmark(pairs: Path | None, images: Path | None) -> Callable[[Torch
     if pairs is None or images is None:
         raise UsageError("--pairs and --images go together", next_step="Give both, or neither")
     from facedistill.evaluation.pair_list import load_pair_list
-    from facedistill.evaluation.verification import evaluate_verification
 
     benchmark = load_pair_list(pairs, images)
+    judged = {benchmark.dataset.key(index).rpartition("/")[0] for index in range(len(benchmark.dataset))}
+    shared = sorted(judged & set(dataset.identities))
+    if shared:
+        note(
+            f"{len(shared)} people of the benchmark are among those trained on, such as {shared[0]}; "
+            "its figures will flatter"
+        )
+    return benchmark
+
+
+def follower(benchmark: Benchmark | None) -> Callable[[TorchEmbedder], dict[str, float]] | None:
+    """A function that judges a model on the benchmark after an epoch; None where there is none."""
+    if benchmark is None:
+        return None
+    from facedistill.evaluation.verification import evaluate_verification
 
     def evaluate(embedder: TorchEmbedder) -> dict[str, float]:
         result = evaluate_verification(embedder, benchmark, batch_size=128)
         return {"accuracy": result.accuracy, "accuracy_std": result.accuracy_std}
 
     return evaluate
-
-
-def check_followed_people(dataset: FolderDataset, pairs: Path | None, images: Path | None) -> list[str]:
-    """People that are both trained on and judged on, by the names of their folders."""
-    if pairs is None or images is None:
-        return []
-    from facedistill.evaluation.pair_list import load_pair_list
-
-    benchmark = load_pair_list(pairs, images)
-    judged = {benchmark.dataset.key(index).rsplit("/", 1)[0] for index in range(len(benchmark.dataset))}
-    return sorted(judged & set(dataset.identities))
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:

@@ -17,8 +17,11 @@ CENTRE_WEIGHT = 2.0
 """Weight of the squared distance from the image's centre against the face's area (the custom of FaceNet's aligner)."""
 
 _PADDING = 0.5  # of the longer side, on each side: a face that fills the photo then fills half of it
-_ENLARGEMENT = 2
-_LARGEST_TO_ENLARGE = 500  # pixels of the shorter side; a face too small for the detector does not hide in more
+_LARGEST_PADDED = (
+    1000  # pixels of the longer side; what a border helps to find is large, so a small picture of it will do
+)
+_ENLARGEMENT = 2.0
+_LARGEST_ENLARGED = 500  # pixels of the longer side; a face too small for the detector does not hide in a larger photo
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,16 @@ def find_main_face(image: npt.NDArray[np.uint8], detector: FaceDetector) -> Main
     Where the photo as it is shows the detector no face, three more attempts follow: with a border around it (tight
     crops leave the face no surroundings), then with the detector's lenient setting too, then enlarged as well.
     """
-    faces = detector.detect(image)
-    if len(faces):
-        return main_face(faces, image.shape, "plain")
-    border = round(_PADDING * max(image.shape[:2]))
-    padded = np.pad(image, ((border, border), (border, border), (0, 0)))
-    for attempt in ("padded", "lenient"):
-        faces = detector.detect(padded, lenient=attempt == "lenient")
+    longer = max(image.shape[:2])
+    shrinking = min(1.0, _LARGEST_PADDED / longer)
+    attempts = [(0.0, 1.0, False), (_PADDING, shrinking, False), (_PADDING, shrinking, True)]
+    if longer <= _LARGEST_ENLARGED:
+        attempts.append((_PADDING, _ENLARGEMENT, True))
+    for name, (padding, scale, lenient) in zip(ATTEMPTS, attempts, strict=False):
+        faces = _look(image, detector, padding, scale, lenient)
         if len(faces):
-            return main_face(_moved(faces, 1, border), image.shape, attempt)
-    if min(image.shape[:2]) > _LARGEST_TO_ENLARGE:
-        return None
-    enlarged = cv2.resize(padded, None, fx=_ENLARGEMENT, fy=_ENLARGEMENT, interpolation=cv2.INTER_LINEAR)
-    faces = detector.detect(np.asarray(enlarged, np.uint8), lenient=True)
-    return main_face(_moved(faces, _ENLARGEMENT, border), image.shape, "enlarged") if len(faces) else None
+            return main_face(faces, image.shape, name)
+    return None
 
 
 def main_face(faces: Faces, shape: tuple[int, ...], attempt: str = "plain") -> MainFace:
@@ -77,9 +76,18 @@ def main_face(faces: Faces, shape: tuple[int, ...], attempt: str = "plain") -> M
     return MainFace(faces.boxes[best], float(faces.scores[best]), faces.landmarks[best], len(faces), attempt)
 
 
-def _moved(faces: Faces, scale: int, border: int) -> Faces:
-    """Boxes and landmarks of the padded and enlarged photo, in pixels of the photo itself."""
+def _look(image: npt.NDArray[np.uint8], detector: FaceDetector, padding: float, scale: float, lenient: bool) -> Faces:
+    """The faces of the photo, scaled and with a black border around it, in pixels of the photo as it was."""
+    height, width = image.shape[:2]
+    if scale != 1:
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    factors = np.array([image.shape[1] / width, image.shape[0] / height], dtype=np.float32)
+    border = round(padding * max(image.shape[:2]))
+    if border:
+        image = np.pad(image, ((border, border), (border, border), (0, 0)))
+    faces = detector.detect(image, lenient=lenient)
     # Boxes count from the upper left corner, landmarks from the middle of the upper left pixel.
-    boxes = faces.boxes / scale - border
-    landmarks = (faces.landmarks + 0.5) / scale - 0.5 - border
+    boxes = (faces.boxes - border) / np.tile(factors, 2)
+    landmarks = (faces.landmarks - border + 0.5) / factors - 0.5
     return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from facedistill.align.detectors.detector import FaceDetector
 from facedistill.align.find import find_main_face
@@ -21,6 +24,7 @@ from facedistill.data.images import find_images, read_image, write_image
 from facedistill.errors import DataError, UsageError
 
 FORMATS = ("jpg", "png")
+_PART = ".aligning"
 _CHUNK = 1024  # photos handed to the workers at a time: a folder of millions would otherwise be queued whole
 
 
@@ -100,20 +104,23 @@ def align_folder(
             if before is None or before.crop != job.crop:
                 return PhotoResult(job.photo, job.crop, "kept")
             return replace(before, status="kept")
+        path.unlink(missing_ok=True)  # a crop of an earlier run must not stand for a photo that gives none now
         try:
-            image = read_image(photos / job.photo)
-        except (DataError, cv2.error) as error:
+            image = _read(photos / job.photo)
+        except DataError as error:
             if strict:
                 raise
-            path.unlink(missing_ok=True)
-            return PhotoResult(job.photo, "", "unreadable", error.cause if isinstance(error, DataError) else str(error))
+            return PhotoResult(job.photo, "", "unreadable", error.cause)
         face = find_main_face(image, detector)
         if face is None:
-            path.unlink(missing_ok=True)
             return PhotoResult(job.photo, "", "no face", "the detector found no face")
-        crop = warp(image, estimate_similarity(face.landmarks, target), size)
-        # A hidden name, so that no reader of the folder takes the unfinished file for a crop.
-        part = path.with_name(f".{path.stem}.part{path.suffix}")
+        try:
+            matrix = estimate_similarity(face.landmarks, target)
+        except DataError as error:
+            return PhotoResult(job.photo, "", "no face", error.cause)
+        crop = warp(image, matrix, size)
+        # Under a hidden name first, so that no reader of the folder takes the unfinished file for a crop.
+        part = path.with_name(f".{path.stem}{_PART}{path.suffix}")
         write_image(part, crop)
         part.replace(path)
         return PhotoResult.of_face(job.photo, job.crop, face)
@@ -122,10 +129,12 @@ def align_folder(
     start = time.perf_counter()
     finished = False
     try:
-        for row in _in_order(work, jobs, workers):
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(jobs))
+        # Closed before the report is written: no worker makes a crop after that.
+        with closing(_in_order(work, jobs, workers)) as results:
+            for row in results:
+                rows.append(row)
+                if progress is not None:
+                    progress(len(rows), len(jobs))
         finished = True
     finally:
         if not finished:
@@ -144,7 +153,16 @@ def align_folder(
     return report
 
 
-def _in_order(work: Callable[[_Job], PhotoResult], jobs: list[_Job], workers: int) -> Iterator[PhotoResult]:
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return read_image(path)
+    except cv2.error as error:  # a header that claims more pixels than OpenCV accepts
+        raise DataError(f"the image cannot be decoded ({error.err})", place=path) from error
+
+
+def _in_order(
+    work: Callable[[_Job], PhotoResult], jobs: list[_Job], workers: int
+) -> Generator[PhotoResult, None, None]:
     """The results in the order of the jobs; threads suffice, since the networks run outside the interpreter's lock."""
     if workers == 1:
         yield from map(work, jobs)
@@ -216,8 +234,8 @@ def _prepare(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bo
         earlier = read_rows(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for part in out.rglob(".*.part*"):
-            part.unlink()
+        for part in out.rglob(f".*{_PART}.*"):
+            part.unlink()  # left behind by a run that was killed
         # Written before any work, so that a run which is killed can be resumed.
         AlignReport(rows=tuple(earlier.values()), settings=settings, seconds=0.0, finished=False).write(out)
     except OSError as error:

@@ -15,7 +15,10 @@ from facedistill.errors import ModelFileError, UsageError
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint meant by `path`: a file itself, or the best (else the last) one of a run folder.
+    """The checkpoint meant by `path`: a file itself, or the last one of a run folder.
+
+    The last and not the best: the best epoch was chosen by the benchmark that was followed, which would make its
+    figures there too good. Who wants it names `best.safetensors`.
 
     Raises:
         ModelFileError: there is none.
@@ -24,11 +27,11 @@ def find_checkpoint(path: Path) -> Path:
         raise ModelFileError("there is no such model", place=path)
     if not path.is_dir():
         return path
-    for candidate in (path / "best.safetensors", path / "last" / "backbone.safetensors"):
-        if candidate.is_file():
-            return candidate
+    last = path / "last" / "backbone.safetensors"
+    if last.is_file():
+        return last
     raise ModelFileError(
-        "the folder holds no checkpoint (neither best.safetensors nor last/backbone.safetensors)",
+        "the folder holds no checkpoint (last/backbone.safetensors)",
         place=path,
         next_step="Name a run folder, a .safetensors checkpoint or an .onnx file",
     )

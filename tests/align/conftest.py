@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from facedistill.align.detectors import Faces
+from facedistill.align.template import template
 from facedistill.data.images import write_image
 
 Image = npt.NDArray[np.uint8]
@@ -82,14 +83,14 @@ def dot_detector() -> DotDetector:
 
 @pytest.fixture
 def make_photos(tmp_path: Path) -> Callable[..., Path]:
-    """Write photos of dots, one for each name, each with another face place; returns their folder."""
+    """Write a photo of dots for each name, a face of the template's shape somewhere in it; returns their folder."""
 
     def make(*names: str, folder: str = "photos") -> Path:
         rng = np.random.default_rng(5)
         for name in names:
             angle, side = rng.uniform(-0.4, 0.4), rng.uniform(0.8, 1.4)
             turn = side * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-            points = np.array([(-18, -20), (18, -20), (0, 0), (-15, 20), (15, 20)]) @ turn.T + rng.uniform(80, 110, 2)
+            points = (template() - 56) @ turn.T + rng.uniform(80, 110, 2)
             write_image(tmp_path / folder / name, draw_dots(points, (180, 200)))
         return tmp_path / folder
 

@@ -14,8 +14,10 @@ import pytest
 from facedistill.align.similarity import estimate_similarity, transform_points, warp
 from facedistill.align.template import template
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.face_renderer import FaceIdentity, Nuisance, render_face, render_photo
-from facedistill.data.synthetic import SyntheticFaces, sample_identity, sample_nuisance, write_folder, write_photos
+from facedistill.data.made_up.identity import FaceIdentity, sample_identity
+from facedistill.data.made_up.nuisance import Nuisance, sample_nuisance
+from facedistill.data.made_up.render import render_face, render_photo
+from facedistill.data.synthetic import SyntheticFaces, write_folder, write_photos
 
 
 def people(count: int) -> list[FaceIdentity]:

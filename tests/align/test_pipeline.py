@@ -220,6 +220,24 @@ def test_an_interrupted_run_can_be_resumed(
     assert read_csv(out)["0.png"]["left_eye_x"] == f"{whole.rows[0].landmarks[0]:.2f}"
 
 
+def test_a_resumed_run_that_is_interrupted_keeps_the_table(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path
+) -> None:
+    photos = make_photos("a.png", "b.png", "c.png")
+    align_folder(photos, out, detector=dot_detector, workers=1)
+    before = read_csv(out)
+
+    def stop(done: int, total: int) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        align_folder(photos, out, detector=dot_detector, workers=1, resume=True, progress=stop)
+    after = read_csv(out)
+    assert after["a.png"] == {**before["a.png"], "status": "kept"}
+    assert after["b.png"] == before["b.png"]
+    assert after["c.png"] == before["c.png"]
+
+
 def test_a_crop_is_never_half_written(
     make_photos: MakePhotos, dot_detector: FaceDetector, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,8 +252,9 @@ def test_a_crop_is_never_half_written(
         with pytest.raises(OSError, match="No space left"):
             align_folder(photos, out, detector=dot_detector, workers=1)
     assert find_images(out) == []
+    (out / ".gone.aligning.jpg").write_bytes(b"half")  # of a photo that has been removed since
     assert align_folder(photos, out, detector=dot_detector, resume=True).crops == 2
-    assert sorted(crops(out)) == ["a.jpg", "b.jpg"]  # and the half file is gone
+    assert sorted(crops(out)) == ["a.jpg", "b.jpg"]  # and the half files are gone
 
 
 def test_an_occupied_output_folder_is_refused_before_any_work(

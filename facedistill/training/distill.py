@@ -82,6 +82,8 @@ def distill(
     torch.manual_seed(options.seed)
     method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
     method = METHODS[options.method](method_options)
+    if teacher is not None and not method.needs.teacher and note:
+        note(f"the method {options.method} needs no teacher; of this one only the embedding size is used")
     if method.needs.teacher and teacher is None:
         raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
     preprocessing = Preprocessing(size=options.input_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from facedistill.data.sampling import Indices, epoch_generator, identity_batches
 from facedistill.distill.method import MethodOutput
 from facedistill.embedders.load import choose_device
 from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.errors import DataError, TrainingError
+from facedistill.errors import DataError, TrainingError, UsageError
 from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
+from facedistill.training.curves import plot_curves
 from facedistill.training.objective import Objective, TeacherEmbeddings, TrainingStep
 from facedistill.training.options import TrainingOptions
 from facedistill.training.run_folder import RunFolder
@@ -86,8 +88,12 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
     Raises:
         TrainingError: the loss is no longer finite.
         DataError: an image is corrupt and `strict` is set, or every image is.
+        UsageError: the launcher started several processes.
     """
     options = training.options
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Left to itself, each process would train on its own and write over the others' results.
+        raise UsageError("training in several processes is not supported yet", next_step="Start a single process")
     device = choose_device(options.device)
     fabric = Fabric(accelerator=device.type, devices=1, precision=PRECISIONS[options.precision])
     step_module = TrainingStep(channels_last(training.backbone), training.preprocessing, training.objective)
@@ -114,6 +120,7 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
         images = "1 corrupt image was" if len(corrupt) == 1 else f"{len(corrupt)} corrupt images were"
         more = ", ..." if len(corrupt) > 3 else ""
         training.note(f"{images} left out: {', '.join(sorted(corrupt)[:3])}{more}")
+    plot_curves(records, training.run.path / "curves.png")
     return records
 
 

@@ -75,10 +75,14 @@ def test_cosine_distillation_overfits_a_tiny_set(teacher: Embedder, dataset: Fol
     assert records[-1]["cosine"] > 0.85
 
 
-def test_the_fixed_margin_needs_no_teacher(dataset: FolderDataset, tmp_path: Path) -> None:
+def test_the_fixed_margin_needs_no_teacher(teacher: Embedder, dataset: FolderDataset, tmp_path: Path) -> None:
     records = distill(dataset, None, RunFolder(tmp_path / "run"), distill_options(method="triplet", margin=0.3))
     assert records[0]["margin"] == pytest.approx(0.3)
     assert "teacher_gap" not in records[0]
+    notes: list[str] = []
+    options = distill_options(method="triplet", epochs=1)
+    distill(dataset, teacher, RunFolder(tmp_path / "with"), options, note=notes.append)
+    assert notes == ["the method triplet needs no teacher; of this one only the embedding size is used"]
     with pytest.raises(UsageError, match="the method triplet-distillation needs a teacher"):
         distill(dataset, None, RunFolder(tmp_path / "other"), distill_options())
 

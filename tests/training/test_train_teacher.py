@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from facedistill.checkpoint import load_checkpoint
 from facedistill.data.folder import FolderDataset
+from facedistill.data.images import read_image
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError, ModelFileError, TrainingError, UsageError
 from facedistill.training import loop
@@ -89,6 +90,7 @@ def test_the_run_folder_holds_what_reproduces_and_reports(dataset: FolderDataset
     assert checkpoint.provenance["epoch"] == 2
     assert checkpoint.provenance["options"]["seed"] == 9
     assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert read_image(tmp_path / "run" / "curves.png").std() > 5
 
 
 def test_the_best_epoch_is_kept_beside_the_last(dataset: FolderDataset, tmp_path: Path) -> None:
@@ -171,6 +173,12 @@ def test_crops_of_another_size_are_mentioned(dataset: FolderDataset, tmp_path: P
     notes: list[str] = []
     train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=1, input_size=32), note=notes.append)
     assert "the crops are 64 x 64 and are resized to 32 x 32" in notes[0]
+
+
+def test_several_processes_are_refused(dataset: FolderDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="several processes is not supported"):
+        train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options())
 
 
 @pytest.mark.cuda

@@ -1,0 +1,56 @@
+"""Every command that the documents show has to be one that the command line understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from facedistill_cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shown_commands() -> list[tuple[str, list[str]]]:
+    commands = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["facedistill"]:
+                    commands.append((document.name, words[1:]))
+    return commands
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"align", "train-teacher", "distill", "eval", "export"} <= {words[0] for _, words in shown_commands()}
+
+
+@pytest.mark.parametrize(("document", "words"), shown_commands())
+def test_a_shown_command_is_understood(document: str, words: list[str]) -> None:
+    group = typer.main.get_command(app)
+    command = group.commands[words[0]]  # type: ignore[attr-defined]
+    # Parsing stops at an unknown option, a missing argument or a value of the wrong type.
+    command.make_context(words[0], words[1:])
+
+
+def test_a_misspelt_command_would_be_noticed() -> None:
+    command = typer.main.get_command(app).commands["distill"]  # type: ignore[attr-defined]
+    with pytest.raises(Exception, match="--methd"):
+        command.make_context("distill", ["crops", "--out", "run", "--methd", "triplet"])
+
+
+def test_the_example_configuration_has_known_keys() -> None:
+    command = typer.main.get_command(app).commands["distill"]  # type: ignore[attr-defined]
+    keys = yaml.safe_load((ROOT / "examples" / "distill.yaml").read_text())
+    assert set(keys) <= {parameter.name for parameter in command.params}
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for target in re.findall(r"^make (\S+)", (ROOT / "README.md").read_text(), re.M):
+        assert target in targets

@@ -95,18 +95,27 @@ def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    started = time.monotonic()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(description, total=None, rate="")
+    started = 0.0
     first: list[int] = []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="")
 
-        def update(done: int, total: int) -> None:
-            if not first:
-                first.append(done)
-            rate = (done - first[0]) / max(1e-6, time.monotonic() - started)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s" if rate else "")
+    def update(done: int, total: int) -> None:
+        nonlocal started
+        # Shown from the first step to the last only, so that of several bars no two are on the screen at once.
+        if not first:
+            first.append(done)
+            started = time.monotonic()
+            bar.start()
+        rate = (done - first[0]) / max(1e-6, time.monotonic() - started)
+        bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s" if rate else "")
+        if done >= total:
+            bar.stop()
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 def _plain_lines(description: str, unit: str) -> Callable[[int, int], None]:

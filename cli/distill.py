@@ -75,45 +75,20 @@ def distill(
     quiet: o.Quiet = False,
 ) -> None:
     """Train a compact student to follow a teacher."""
+    arguments = dict(locals())
     from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
     from facedistill.embedders.embedder import Embedder
     from facedistill.embedders.load import load_embedder
     from facedistill.training.distill import DistillOptions
     from facedistill.training.distill import distill as train
-    from facedistill.training.options import validate_options
+    from facedistill.training.listeners import Listeners
+    from facedistill.training.options import select_options
     from facedistill.training.run_folder import RunFolder
 
     from .console import note, progress, say, write_json
     from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
 
-    options = validate_options(
-        DistillOptions,
-        {
-            "student": student,
-            "width": width,
-            "embedding_size": embedding_size,
-            "input_size": input_size,
-            "method": method,
-            "margin_min": margin_min,
-            "margin_max": margin_max,
-            "margin": margin,
-            "alpha": alpha,
-            "distance": distance,
-            "images_per_identity": images_per_identity,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "lr": lr,
-            "optimizer": optimizer,
-            "weight_decay": weight_decay,
-            "warmup_epochs": warmup_epochs,
-            "mirror": mirror,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-            "workers": workers,
-            "strict": strict,
-        },
-    )
+    options = select_options(DistillOptions, arguments)
     teacher_model: EmbeddingCache | Embedder | None = None
     if teacher is not None and is_cache(teacher):
         teacher_model = load_cache(teacher)
@@ -135,11 +110,13 @@ def distill(
             options,
             init=init,
             resume=resume,
-            follow=follow,
-            teacher_progress=on_embedded,
-            progress=on_step,
-            on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
-            note=note,
+            listeners=Listeners(
+                follow=follow,
+                teacher_progress=on_embedded,
+                progress=on_step,
+                on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
+                note=note,
+            ),
         )
     print_run(out, records, quiet=quiet)
     write_json(json_file, {"run": str(out), "epochs": records})

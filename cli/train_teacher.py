@@ -42,7 +42,9 @@ def train_teacher(
     quiet: o.Quiet = False,
 ) -> None:
     """Train a margin-softmax model on a folder of aligned faces: a teacher, or an undistilled student."""
-    from facedistill.training.options import validate_options
+    arguments = dict(locals())
+    from facedistill.training.listeners import Listeners
+    from facedistill.training.options import select_options
     from facedistill.training.run_folder import RunFolder
     from facedistill.training.train_teacher import TeacherOptions
     from facedistill.training.train_teacher import train_teacher as train
@@ -50,30 +52,7 @@ def train_teacher(
     from .console import note, progress, say, write_json
     from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
 
-    options = validate_options(
-        TeacherOptions,
-        {
-            "model": model,
-            "head": head,
-            "width": width,
-            "embedding_size": embedding_size,
-            "input_size": input_size,
-            "scale": scale,
-            "margin": margin,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "lr": lr,
-            "optimizer": optimizer,
-            "weight_decay": weight_decay,
-            "warmup_epochs": warmup_epochs,
-            "mirror": mirror,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-            "workers": workers,
-            "strict": strict,
-        },
-    )
+    options = select_options(TeacherOptions, arguments)
     dataset = open_dataset(data, identities, quiet=quiet)
     follow = follower(open_benchmark(dataset, pairs, images))
     run = RunFolder(out, overwrite=overwrite, resume=resume)
@@ -84,10 +63,12 @@ def train_teacher(
             options,
             init=init,
             resume=resume,
-            follow=follow,
-            progress=on_step,
-            on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
-            note=note,
+            listeners=Listeners(
+                follow=follow,
+                progress=on_step,
+                on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
+                note=note,
+            ),
         )
     print_run(out, records, quiet=quiet)
     write_json(json_file, {"run": str(out), "epochs": records})

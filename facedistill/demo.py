@@ -26,6 +26,7 @@ from facedistill.evaluation.verification import VerificationResult, evaluate_ver
 from facedistill.export.onnx_file import export_onnx
 from facedistill.models.complexity import count_parameters
 from facedistill.training.distill import DistillOptions, distill
+from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import TeacherOptions, train_teacher
 
@@ -179,7 +180,7 @@ def run_demo(
     def classify(name: str, people: str, width: float, epochs: int) -> Path:
         options = TeacherOptions(**head, width=width, epochs=epochs)
         with stage(name) as progress:
-            train_teacher(faces[people], RunFolder(out / name), options, progress=progress)
+            train_teacher(faces[people], RunFolder(out / name), options, listeners=Listeners(progress=progress))
         return out / name
 
     teacher_run = classify("teacher", "teacher-faces", plan.teacher_width, plan.teacher_epochs)
@@ -189,7 +190,14 @@ def run_demo(
     for method in ("triplet", "triplet-distillation"):
         options = DistillOptions(**common, method=method, epochs=plan.triplet_epochs, lr=plan.triplet_lr)
         with stage(method) as progress:
-            distill(faces["student-faces"], teacher, RunFolder(out / method), options, init=start, progress=progress)
+            distill(
+                faces["student-faces"],
+                teacher,
+                RunFolder(out / method),
+                options,
+                init=start,
+                listeners=Listeners(progress=progress),
+            )
     exported = out / "student.onnx"
     export_onnx(load_checkpoint(find_checkpoint(out / "triplet-distillation")), exported)
 

@@ -106,7 +106,7 @@ def align_folder(
             return replace(before, status="kept")
         path.unlink(missing_ok=True)  # a crop of an earlier run must not stand for a photo that gives none now
         try:
-            image = _read(photos / job.photo)
+            image = read_image(photos / job.photo)
         except DataError as error:
             if strict:
                 raise
@@ -151,13 +151,6 @@ def align_folder(
         )
         report.write(out)
     return report
-
-
-def _read(path: Path) -> npt.NDArray[np.uint8]:
-    try:
-        return read_image(path)
-    except cv2.error as error:  # a header that claims more pixels than OpenCV accepts
-        raise DataError(f"the image cannot be decoded ({error.err})", place=path) from error
 
 
 def _in_order(

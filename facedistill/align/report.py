@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from facedistill.align.find import ATTEMPTS, MainFace
-from facedistill.align.template import LANDMARK_NAMES, TEMPLATE_NAME, template
+from facedistill.align.template import LANDMARK_NAMES, template
 from facedistill.errors import DataError
 
 CSV_NAME = "align-report.csv"
@@ -210,6 +210,3 @@ def _from_cells(cells: dict[str, str]) -> PhotoResult:
         numbers(_BOX_COLUMNS),
         numbers(_LANDMARK_COLUMNS),
     )
-
-
-__all__ = ["TEMPLATE_NAME", "AlignReport", "PhotoResult", "Status", "read_rows", "read_settings"]

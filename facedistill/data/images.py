@@ -36,7 +36,10 @@ def decode_image(encoded: bytes, *, place: object) -> npt.NDArray[np.uint8]:
     if is_truncated(encoded):
         raise DataError("the image is truncated: its end is missing", place=place)
     buffer = np.frombuffer(encoded, dtype=np.uint8)
-    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    try:
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    except cv2.error as error:  # a header that claims more pixels than OpenCV accepts
+        raise DataError(f"the image cannot be decoded ({error.err})", place=place) from error
     if bgr is None:
         raise DataError("the image is corrupt, empty or of an unknown kind", place=place)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

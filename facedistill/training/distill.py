@@ -15,11 +15,11 @@ from facedistill.distill import METHODS, MethodOptions
 from facedistill.embedders.cache import EmbeddingCache
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
-from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError, UsageError
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
-from facedistill.training.loop import Record, Training, fit
+from facedistill.training.listeners import Listeners, Record
+from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Distillation, TeacherEmbeddings
 from facedistill.training.options import TrainingOptions
 from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
@@ -49,11 +49,7 @@ def distill(
     *,
     init: Path | None = None,
     resume: bool = False,
-    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None,
-    teacher_progress: Callable[[int, int], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-    note: Callable[[str], None] | None = None,
+    listeners: Listeners | None = None,
 ) -> list[Record]:
     """Train a student by `options.method`; one record an epoch.
 
@@ -67,11 +63,7 @@ def distill(
         options: the student, the method and how it is trained.
         init: a checkpoint that the student starts from; the published procedure trains it with a margin head first.
         resume: go on from the run's last epoch.
-        follow: figures of a benchmark, computed after each epoch.
-        teacher_progress: told the images embedded and to embed.
-        progress: told the steps done and to do.
-        on_epoch: told each epoch's record.
-        note: told what was assumed or skipped.
+        listeners: who is told how it goes.
 
     Raises:
         UsageError: an unknown student or method, or sizes that the method cannot work with.
@@ -79,11 +71,12 @@ def distill(
         ModelFileError: `init` cannot be loaded or is another network.
         TrainingError: the loss is no longer finite.
     """
+    listeners = Listeners() if listeners is None else listeners
     torch.manual_seed(options.seed)
     method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
     method = METHODS[options.method](method_options)
-    if teacher is not None and not method.needs.teacher and note:
-        note(f"the method {options.method} needs no teacher; of this one only the embedding size is used")
+    if teacher is not None and not method.needs.teacher and listeners.note:
+        listeners.note(f"the method {options.method} needs no teacher; of this one only the embedding size is used")
     if method.needs.teacher and teacher is None:
         raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
     preprocessing = Preprocessing(size=options.input_size)
@@ -106,12 +99,12 @@ def distill(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
-    check_training_data(dataset, preprocessing, note=note)
+    check_training_data(dataset, preprocessing, note=listeners.note)
     config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
     embeddings = None
     if method.needs.teacher and teacher is not None:
         config["teacher"] = describe_teacher(teacher)
-        embeddings = embed_with_teacher(teacher, dataset, options, progress=teacher_progress, note=note)
+        embeddings = embed_with_teacher(teacher, dataset, options, progress=listeners.teacher_progress)
     start_or_resume(run, config, resume=resume)
     training = Training(
         backbone=backbone,
@@ -124,10 +117,7 @@ def distill(
         by_identity=method.needs.several_images_per_identity,
         teacher=embeddings,
         provenance=config,
-        follow=follow,
-        progress=progress,
-        on_epoch=on_epoch,
-        note=note,
+        listeners=listeners,
     )
     return fit(training, resume=resume)
 
@@ -150,7 +140,6 @@ def embed_with_teacher(
     options: TrainingOptions,
     *,
     progress: Callable[[int, int], None] | None,
-    note: Callable[[str], None] | None,
 ) -> TeacherEmbeddings:
     """The teacher's embeddings of all crops and their mirror images.
 

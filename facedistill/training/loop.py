@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -25,6 +24,7 @@ from facedistill.errors import DataError, TrainingError, UsageError
 from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.curves import plot_curves
+from facedistill.training.listeners import Listeners, Record
 from facedistill.training.objective import Objective, TeacherEmbeddings, TrainingStep
 from facedistill.training.options import TrainingOptions
 from facedistill.training.run_folder import RunFolder
@@ -37,8 +37,6 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
-
-Record = dict[str, Any]
 
 
 @dataclass
@@ -56,11 +54,7 @@ class Training:
         by_identity: make batches of several images an identity.
         teacher: the teacher's embeddings of `dataset`, where the objective needs them.
         provenance: facts that go into every checkpoint.
-        follow: figures of a benchmark for an embedder, computed after each epoch; the first is the one that
-            `best.safetensors` is chosen by.
-        progress: told the steps done and to do.
-        on_epoch: told each epoch's record.
-        note: told what was skipped.
+        listeners: who is told how it goes.
     """
 
     backbone: nn.Module
@@ -73,10 +67,7 @@ class Training:
     by_identity: bool = False
     teacher: TeacherEmbeddings | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None
-    progress: Callable[[int, int], None] | None = None
-    on_epoch: Callable[[Record], None] | None = None
-    note: Callable[[str], None] | None = None
+    listeners: Listeners = field(default_factory=Listeners)
 
 
 def fit(training: Training, *, resume: bool = False) -> list[Record]:
@@ -111,15 +102,15 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
     corrupt: set[str] = set()
     for epoch in range(len(records), options.epochs):
         record = train_epoch(fabric, wrapped, wrapped_optimizer, training, epoch, corrupt)
-        record |= {} if training.follow is None else training.follow(embedder)
+        record |= {} if training.listeners.follow is None else training.listeners.follow(embedder)
         records.append(record)
         save_epoch(training, step_module, optimizer, records)
-        if training.on_epoch:
-            training.on_epoch(record)
-    if corrupt and training.note:
+        if training.listeners.on_epoch:
+            training.listeners.on_epoch(record)
+    if corrupt and training.listeners.note:
         images = "1 corrupt image was" if len(corrupt) == 1 else f"{len(corrupt)} corrupt images were"
         more = ", ..." if len(corrupt) > 3 else ""
-        training.note(f"{images} left out: {', '.join(sorted(corrupt)[:3])}{more}")
+        training.listeners.note(f"{images} left out: {', '.join(sorted(corrupt)[:3])}{more}")
     plot_curves(records, training.run.path / "curves.png")
     return records
 
@@ -166,8 +157,8 @@ def train_epoch(
         images += len(batch.indices)
         if number % FINITE_CHECK_INTERVAL == FINITE_CHECK_INTERVAL - 1:
             meter.require_finite(training, rate)
-        if training.progress:
-            training.progress(step + 1, total_steps)
+        if training.listeners.progress:
+            training.listeners.progress(step + 1, total_steps)
     if images == 0:
         raise DataError("not one image of the data set could be decoded", next_step="Check the folder of crops")
     meter.require_finite(training, rate)

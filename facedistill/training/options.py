@@ -38,10 +38,14 @@ class TrainingOptions(BaseModel):
 Options = TypeVar("Options", bound=BaseModel)
 
 
-def validate_options(kind: type[Options], values: dict[str, Any]) -> Options:
-    """`values` as options of the given kind; UsageError names the first option that is wrong, and why."""
+def select_options(kind: type[Options], arguments: dict[str, Any]) -> Options:
+    """Those of a command's arguments that are options of the given kind, checked.
+
+    Raises:
+        UsageError: an option is wrong; the message names the first that is, and why.
+    """
     try:
-        return kind(**values)
+        return kind(**{name: arguments[name] for name in kind.model_fields if name in arguments})
     except ValidationError as error:
         first = error.errors()[0]
         name = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from pydantic import Field
 
 from facedistill.checkpoint import BackboneSpec
 from facedistill.data.dataset import FaceDataset
-from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.heads import HEADS
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
-from facedistill.training.loop import Record, Training, fit
+from facedistill.training.listeners import Listeners, Record
+from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Classification
 from facedistill.training.options import TrainingOptions
 from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
@@ -41,10 +40,7 @@ def train_teacher(
     *,
     init: Path | None = None,
     resume: bool = False,
-    follow: Callable[[TorchEmbedder], dict[str, float]] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-    note: Callable[[str], None] | None = None,
+    listeners: Listeners | None = None,
 ) -> list[Record]:
     """Train `options.model` with `options.head` on the identities of `dataset`; one record an epoch.
 
@@ -54,10 +50,7 @@ def train_teacher(
         options: the network, the head and how they are trained.
         init: a checkpoint whose backbone the training starts from.
         resume: go on from the run's last epoch.
-        follow: figures of a benchmark, computed after each epoch.
-        progress: told the steps done and to do.
-        on_epoch: told each epoch's record.
-        note: told what was assumed or skipped.
+        listeners: who is told how it goes.
 
     Raises:
         UsageError: an unknown backbone or head, or a resumed run that was started otherwise.
@@ -65,9 +58,10 @@ def train_teacher(
         ModelFileError: `init` cannot be loaded or is another network.
         TrainingError: the loss is no longer finite.
     """
+    listeners = Listeners() if listeners is None else listeners
     torch.manual_seed(options.seed)
     preprocessing = Preprocessing(size=options.input_size)
-    check_training_data(dataset, preprocessing, note=note)
+    check_training_data(dataset, preprocessing, note=listeners.note)
     if init is not None:
         backbone, spec, preprocessing = initial_backbone(
             init, name=options.model, width=options.width, embedding_size=options.embedding_size
@@ -94,9 +88,6 @@ def train_teacher(
         options=options,
         run=run,
         provenance=config,
-        follow=follow,
-        progress=progress,
-        on_epoch=on_epoch,
-        note=note,
+        listeners=listeners,
     )
     return fit(training, resume=resume)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -54,6 +55,16 @@ def test_what_is_no_image(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.jpg: the image is corrupt, empty or of an unknown kind"):
         read_image(tmp_path / "x.jpg")
+
+
+def test_a_header_that_claims_too_many_pixels() -> None:
+    encoded = bytearray(cv2.imencode(".png", np.zeros((4, 4, 3), dtype=np.uint8))[1].tobytes())
+    header = encoded[12:29]
+    header[4:12] = (100_000).to_bytes(4, "big") * 2
+    encoded[12:29] = header
+    encoded[29:33] = zlib.crc32(bytes(header)).to_bytes(4, "big")
+    with pytest.raises(DataError, match="photo 7: the image (cannot be decoded|is corrupt)"):
+        decode_image(bytes(encoded), place="photo 7")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from facedistill.embedders.load import load_embedder
 from facedistill.errors import DataError, ModelFileError, UsageError
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.distill import distill
+from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import train_teacher
 
@@ -61,7 +62,7 @@ def test_an_interrupted_and_resumed_run_equals_an_unbroken_one(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distill(dataset, teacher, RunFolder(tmp_path / "broken"), options, on_epoch=stop)
+        distill(dataset, teacher, RunFolder(tmp_path / "broken"), options, listeners=Listeners(on_epoch=stop))
     distill(dataset, teacher, RunFolder(tmp_path / "broken", resume=True), options, resume=True)
     first, second = (load_file(tmp_path / name / "last" / "backbone.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -81,7 +82,7 @@ def test_the_fixed_margin_needs_no_teacher(teacher: Embedder, dataset: FolderDat
     assert "teacher_gap" not in records[0]
     notes: list[str] = []
     options = distill_options(method="triplet", epochs=1)
-    distill(dataset, teacher, RunFolder(tmp_path / "with"), options, note=notes.append)
+    distill(dataset, teacher, RunFolder(tmp_path / "with"), options, listeners=Listeners(note=notes.append))
     assert notes == ["the method triplet needs no teacher; of this one only the embedding size is used"]
     with pytest.raises(UsageError, match="the method triplet-distillation needs a teacher"):
         distill(dataset, None, RunFolder(tmp_path / "other"), distill_options())

@@ -18,6 +18,7 @@ from facedistill.data.images import read_image
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError, ModelFileError, TrainingError, UsageError
 from facedistill.training import loop
+from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import train_teacher
 
@@ -62,7 +63,7 @@ def test_an_interrupted_and_resumed_run_equals_an_unbroken_one(
             raise InterruptedHereError
 
     with pytest.raises(InterruptedHereError):
-        train_teacher(dataset, RunFolder(tmp_path / "broken"), options, on_epoch=stop)
+        train_teacher(dataset, RunFolder(tmp_path / "broken"), options, listeners=Listeners(on_epoch=stop))
     resumed = train_teacher(dataset, RunFolder(tmp_path / "broken", resume=True), options, resume=True)
     assert same_weights(tmp_path / "whole", tmp_path / "broken")
     assert [record["epoch"] for record in resumed] == [1, 2, 3]
@@ -99,7 +100,7 @@ def test_the_best_epoch_is_kept_beside_the_last(dataset: FolderDataset, tmp_path
     def follow(embedder: TorchEmbedder) -> dict[str, float]:
         return {"accuracy": next(accuracies)}
 
-    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=3), follow=follow)
+    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=3), listeners=Listeners(follow=follow))
     assert load_checkpoint(tmp_path / "run" / "best.safetensors").provenance["epoch"] == 2
     assert load_checkpoint(tmp_path / "run" / "last" / "backbone.safetensors").provenance["epoch"] == 3
 
@@ -131,7 +132,12 @@ def test_corrupt_images_are_left_out_or_stop(faces: Path, tmp_path: Path) -> Non
     dataset = FolderDataset(tmp_path / "faces")
     dataset.paths[7].write_bytes(b"no image")
     notes: list[str] = []
-    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=1, batch_size=48), note=notes.append)
+    train_teacher(
+        dataset,
+        RunFolder(tmp_path / "run"),
+        teacher_options(epochs=1, batch_size=48),
+        listeners=Listeners(note=notes.append),
+    )
     assert notes == [f"1 corrupt image was left out: {dataset.key(7)}"]
     with pytest.raises(DataError, match="corrupt, empty or of an unknown kind"):
         train_teacher(dataset, RunFolder(tmp_path / "strict"), teacher_options(batch_size=48, strict=True))
@@ -171,7 +177,12 @@ def test_one_identity_cannot_be_told_apart(faces: Path, tmp_path: Path) -> None:
 
 def test_crops_of_another_size_are_mentioned(dataset: FolderDataset, tmp_path: Path) -> None:
     notes: list[str] = []
-    train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options(epochs=1, input_size=32), note=notes.append)
+    train_teacher(
+        dataset,
+        RunFolder(tmp_path / "run"),
+        teacher_options(epochs=1, input_size=32),
+        listeners=Listeners(note=notes.append),
+    )
     assert "the crops are 64 x 64 and are resized to 32 x 32" in notes[0]
 
 

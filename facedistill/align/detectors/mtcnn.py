@@ -247,7 +247,7 @@ def _weights_folder() -> Path:
 
 
 class _Network:
-    """One ONNX network, called with uint8 images (N, W, H, 3); its outputs in the order of their sizes' names."""
+    """One ONNX network, called with uint8 images (N, W, H, 3); gives offsets, landmarks (O-net only), probabilities."""
 
     def __init__(self, path: Path, threads: int) -> None:
         options = onnxruntime.SessionOptions()

@@ -11,10 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
 from facedistill.align.detectors.detector import FaceDetector
 from facedistill.align.find import find_main_face
 from facedistill.align.report import AlignReport, PhotoResult, read_rows, read_settings

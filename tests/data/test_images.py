@@ -63,7 +63,7 @@ def test_a_header_that_claims_too_many_pixels() -> None:
     header[4:12] = (100_000).to_bytes(4, "big") * 2
     encoded[12:29] = header
     encoded[29:33] = zlib.crc32(bytes(header)).to_bytes(4, "big")
-    with pytest.raises(DataError, match="photo 7: the image (cannot be decoded|is corrupt)"):
+    with pytest.raises(DataError, match=r"photo 7: the image (cannot be decoded|is corrupt)"):
         decode_image(bytes(encoded), place="photo 7")
 
 

@@ -18,7 +18,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy facedistill cli
 
 check: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from .errors import report
+
 
 def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a YAML file the defaults of the command; UsageError for a key it does not have."""
@@ -47,11 +49,13 @@ def option_names(ctx: typer.Context) -> dict[str, str]:
 
 
 def accept_config(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with a `--config` option added to its own."""
+    """The command with a `--config` option added to its own, and its errors reported."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, config: Path | None = None, **kwargs: Any) -> None:
-        command(*args, **kwargs)
+        # Here as well as in main, because Typer would take an interruption for itself and say nothing.
+        with report():
+            command(*args, **kwargs)
 
     option = typer.Option(
         None,

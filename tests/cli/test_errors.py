@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +139,30 @@ def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         raise KeyboardInterrupt
     assert stopped.value.code == 130
     assert "--resume" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_so_and_can_be_resumed(
+    call: Call, small: list[str], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facedistill.training import loop
+
+    command = ["train-teacher", faces, "--out", tmp_path / "run", "--model", "tinyfacenet", *small, "--epochs", 3]
+    epoch = loop.train_epoch
+
+    def interrupted(*arguments: Any) -> Any:
+        if arguments[4] == 1:
+            raise KeyboardInterrupt
+        return epoch(*arguments)
+
+    monkeypatch.setattr(loop, "train_epoch", interrupted)
+    outcome = call(*command)
+    assert outcome.status == 130
+    assert "interrupted; what was finished is kept (--resume goes on" in outcome.err
+    monkeypatch.setattr(loop, "train_epoch", epoch)
+    outcome = call(*command, "--resume")
+    assert outcome.status == 0
+    assert "epoch 2/3" in outcome.out
+    assert "epoch 1/3" not in outcome.out
 
 
 def test_what_was_not_foreseen_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,8 @@ from facedistill.training.schedule import learning_rate
 
 # How many steps may pass between two looks at whether the loss is still finite; each look waits for the device.
 FINITE_CHECK_INTERVAL = 25
+# Mean distance between people below which the embeddings are one point; a loss that stays at its margin is the sign.
+COLLAPSED = 0.01
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -107,6 +109,11 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
         save_epoch(training, step_module, optimizer, records)
         if training.listeners.on_epoch:
             training.listeners.on_epoch(record)
+        if training.listeners.note and record.get("negative_distance", 1.0) < COLLAPSED:
+            training.listeners.note(
+                f"epoch {record['epoch']}: the embeddings collapse onto one point (mean distance of a negative "
+                f"{record['negative_distance']:.4f}); try a lower --lr, or an --init that is trained further"
+            )
     if corrupt and training.listeners.note:
         images = "1 corrupt image was" if len(corrupt) == 1 else f"{len(corrupt)} corrupt images were"
         more = ", ..." if len(corrupt) > 3 else ""

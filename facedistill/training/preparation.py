@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 from torch import nn
 
@@ -27,12 +28,14 @@ def check_training_data(
     """Refuse a data set that cannot be learned from; say so where the crops are not of the model's size.
 
     Raises:
-        DataError: fewer than two identities, or a label outside their number (which on a GPU would end in an
-            assertion far from its cause).
+        DataError: fewer than two identities, labels that are no integers, or a label outside their number (which on
+            a GPU would end in an assertion far from its cause).
     """
     classes = len(dataset.identities)
     if classes < 2:
         raise DataError(f"the data set holds {classes} identity; two are the least that can be told apart")
+    if not np.issubdtype(dataset.labels.dtype, np.integer):
+        raise DataError(f"the labels are {dataset.labels.dtype}, and they have to be whole numbers")
     wrong = (dataset.labels < 0) | (dataset.labels >= classes)
     if wrong.any():
         index = int(wrong.argmax())

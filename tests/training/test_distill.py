@@ -16,6 +16,7 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.load import load_embedder
 from facedistill.errors import DataError, ModelFileError, UsageError
 from facedistill.preprocessing import Preprocessing
+from facedistill.training import loop
 from facedistill.training.distill import distill
 from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
@@ -145,3 +146,14 @@ def test_identities_with_one_image_each_are_refused(teacher: Embedder, faces: Pa
     dataset.labels = dataset.labels[::6]
     with pytest.raises(DataError, match="no identity has two images"):
         distill(dataset, teacher, RunFolder(tmp_path / "run"), distill_options())
+
+
+def test_a_collapse_is_told(
+    teacher: Embedder, dataset: FolderDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.train_epoch
+    monkeypatch.setattr(loop, "train_epoch", lambda *arguments: {**real(*arguments), "negative_distance": 0.002})
+    notes: list[str] = []
+    distill(dataset, teacher, RunFolder(tmp_path / "run"), distill_options(), listeners=Listeners(note=notes.append))
+    assert len(notes) == 2
+    assert "epoch 1: the embeddings collapse onto one point (mean distance of a negative 0.0020)" in notes[0]

@@ -170,6 +170,12 @@ def test_labels_out_of_range_are_named(dataset: FolderDataset, tmp_path: Path) -
         train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options())
 
 
+def test_labels_that_are_no_integers_are_refused(dataset: FolderDataset, tmp_path: Path) -> None:
+    dataset.labels = dataset.labels.astype(np.float32)  # type: ignore[assignment]
+    with pytest.raises(DataError, match="the labels are float32"):
+        train_teacher(dataset, RunFolder(tmp_path / "run"), teacher_options())
+
+
 def test_one_identity_cannot_be_told_apart(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 1 identity"):
         train_teacher(FolderDataset(faces, {"person_000000"}), RunFolder(tmp_path / "run"), teacher_options())

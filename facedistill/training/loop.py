@@ -91,13 +91,14 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
     fabric = Fabric(accelerator=device.type, devices=1, precision=PRECISIONS[options.precision])
     step_module = TrainingStep(channels_last(training.backbone), training.preprocessing, training.objective)
     optimizer = make_optimizer(step_module, options)
+    wrapped, wrapped_optimizer = fabric.setup(step_module, optimizer)
     records: list[Record] = []
     if resume:
+        # Once the model is on its device, since the optimiser's state follows the parameters it belongs to.
         state = training.run.load_state()
         step_module.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         records = state["records"]
-    wrapped, wrapped_optimizer = fabric.setup(step_module, optimizer)
     embedder = TorchEmbedder(
         training.backbone, training.preprocessing, training.spec.embedding_size, name="student", device=fabric.device
     )

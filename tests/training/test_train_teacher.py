@@ -204,3 +204,17 @@ def test_training_on_cuda(precision: str, dataset: FolderDataset, tmp_path: Path
     options = teacher_options(device="cuda", precision=precision, epochs=10)
     records = train_teacher(dataset, RunFolder(tmp_path / "run"), options)
     assert records[-1]["loss"] < records[0]["loss"]
+
+
+@pytest.mark.cuda
+def test_resuming_on_cuda(dataset: FolderDataset, tmp_path: Path) -> None:
+    options = teacher_options(device="cuda", epochs=3)
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == 1:
+            raise InterruptedHereError
+
+    with pytest.raises(InterruptedHereError):
+        train_teacher(dataset, RunFolder(tmp_path / "run"), options, listeners=Listeners(on_epoch=stop))
+    records = train_teacher(dataset, RunFolder(tmp_path / "run", resume=True), options, resume=True)
+    assert [record["epoch"] for record in records] == [1, 2, 3]

@@ -16,7 +16,7 @@ def demo(
     ),
     seed: o.Seed = 0,
     device: o.Device = "auto",
-    workers: o.Workers = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw and threads that read faces.")] = 2,
     overwrite: o.Overwrite = False,
     json_file: o.JsonFile = None,
     quiet: o.Quiet = False,

@@ -65,7 +65,7 @@ def distill(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "32",
-    workers: o.Workers = 2,
+    workers: o.Workers = None,
     strict: o.Strict = False,
     pairs: o.Pairs = None,
     images: o.Images = None,

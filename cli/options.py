@@ -41,7 +41,10 @@ Optimizer = Annotated[str, typer.Option(help="sgd or adamw.", rich_help_panel=TR
 WeightDecay = Annotated[float, typer.Option(help="Weight decay of matrices and kernels.", rich_help_panel=TRAINING)]
 WarmupEpochs = Annotated[float, typer.Option(help="Epochs of linear warm-up.", rich_help_panel=TRAINING)]
 Precision = Annotated[str, typer.Option(help="32, bf16 or 16 (mixed); losses are always 32.", rich_help_panel=TRAINING)]
-Workers = Annotated[int, typer.Option(help="Threads that decode images.", rich_help_panel=TRAINING)]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Threads that decode images; one a processor, at most 8.", rich_help_panel=TRAINING),
+]
 Mirror = Annotated[bool, typer.Option(help="Mirror every second crop at random.", rich_help_panel=TRAINING)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first corrupt image instead of leaving it out.")]
 EmbeddingSize = Annotated[int | None, typer.Option(help="Length of the embedding.")]

@@ -32,7 +32,7 @@ def train_teacher(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "32",
-    workers: o.Workers = 2,
+    workers: o.Workers = None,
     strict: o.Strict = False,
     pairs: o.Pairs = None,
     images: o.Images = None,

@@ -32,6 +32,8 @@ from facedistill.training.schedule import learning_rate
 
 # How many steps may pass between two looks at whether the loss is still finite; each look waits for the device.
 FINITE_CHECK_INTERVAL = 25
+# Threads that decode images unless told otherwise, or one a processor where there are fewer.
+MOST_WORKERS = 8
 # Mean distance between people below which the embeddings are one point; a loss that stays at its margin is the sign.
 COLLAPSED = 0.01
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -146,7 +148,7 @@ def train_epoch(
         training.dataset,
         index_batches,
         training.preprocessing,
-        workers=options.workers,
+        workers=options.workers or min(MOST_WORKERS, os.cpu_count() or 1),
         on_corrupt=None if options.strict else lambda key, error: corrupt.add(key),
     )
     for number, batch in enumerate(batches):

@@ -31,7 +31,7 @@ class TrainingOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["32", "bf16", "16"] = "32"
-    workers: int = Field(default=2, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     strict: bool = False
 
 

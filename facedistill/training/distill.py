@@ -16,13 +16,12 @@ from facedistill.embedders.cache import EmbeddingCache
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, UsageError
-from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Distillation, TeacherEmbeddings
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
+from facedistill.training.preparation import check_training_data, describe_run, make_backbone, start_or_resume
 from facedistill.training.run_folder import RunFolder
 
 
@@ -79,20 +78,14 @@ def distill(
         listeners.note(f"the method {options.method} needs no teacher; of this one only the embedding size is used")
     if method.needs.teacher and teacher is None:
         raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
-    preprocessing = Preprocessing(size=options.input_size)
-    if init is not None:
-        backbone, spec, preprocessing = initial_backbone(
-            init, name=options.student, width=options.width, embedding_size=options.embedding_size
-        )
-    else:
-        spec = BackboneSpec(
-            options.student or "mobilefacenet",
-            options.embedding_size or (128 if teacher is None else teacher.embedding_size),
-            1.0 if options.width is None else options.width,
-        )
-        backbone = build_backbone(
-            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
-        )
+    backbone, spec, preprocessing = make_backbone(
+        init,
+        name=options.student,
+        width=options.width,
+        embedding_size=options.embedding_size,
+        fresh=BackboneSpec("mobilefacenet", 128 if teacher is None else teacher.embedding_size),
+        preprocessing=Preprocessing(size=options.input_size),
+    )
     if method.needs.equal_sizes and teacher is not None and spec.embedding_size != teacher.embedding_size:
         raise UsageError(
             f"the method {options.method} compares embeddings directly, and the student's have "

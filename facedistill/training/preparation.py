@@ -15,6 +15,7 @@ from facedistill.checkpoint import BackboneSpec, load_checkpoint
 from facedistill.data.dataset import FaceDataset
 from facedistill.embedders.load import find_checkpoint
 from facedistill.errors import DataError, UsageError
+from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.run_folder import RunFolder
 
@@ -53,28 +54,46 @@ def check_training_data(
         )
 
 
-def initial_backbone(
-    init: Path, *, name: str | None, width: float | None, embedding_size: int | None
+def make_backbone(
+    init: Path | None,
+    *,
+    name: str | None,
+    width: float | None,
+    embedding_size: int | None,
+    fresh: BackboneSpec,
+    preprocessing: Preprocessing,
 ) -> tuple[nn.Module, BackboneSpec, Preprocessing]:
-    """The backbone of a run folder or checkpoint, checked against what the call asks for.
+    """The backbone to train in training mode, how it is built, and what it expects of its input.
 
     Args:
-        init: run folder or checkpoint.
-        name: the backbone that is asked for, None for whatever it is.
+        init: run folder or checkpoint to start from, None for a freshly initialised backbone.
+        name: the backbone that is asked for, None for whatever `init` or `fresh` is.
         width: the width that is asked for, None likewise.
         embedding_size: the embedding size that is asked for, None likewise.
+        fresh: what a fresh backbone is where nothing is asked for.
+        preprocessing: of a fresh backbone; one that is started from brings its own.
 
     Raises:
-        ModelFileError: it cannot be loaded.
-        UsageError: it is an ONNX file, or another network than the one asked for.
+        ModelFileError: `init` cannot be loaded.
+        UsageError: `init` is an ONNX file or another network than the one asked for, or there is no such backbone.
     """
+    if init is None:
+        spec = BackboneSpec(
+            fresh.name if name is None else name,
+            fresh.embedding_size if embedding_size is None else embedding_size,
+            fresh.width if width is None else width,
+        )
+        backbone = build_backbone(
+            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
+        )
+        return backbone, spec, preprocessing
     file = find_checkpoint(init)
     if file.suffix == ".onnx":
         raise UsageError("training cannot start from an ONNX file", place=file, next_step="Give a run or a checkpoint")
     checkpoint = load_checkpoint(file)
     spec = checkpoint.spec
     asked = {
-        "student": (name, spec.name),
+        "backbone": (name, spec.name),
         "width": (width, spec.width),
         "embedding size": (embedding_size, spec.embedding_size),
     }

@@ -11,13 +11,12 @@ from pydantic import Field
 from facedistill.checkpoint import BackboneSpec
 from facedistill.data.dataset import FaceDataset
 from facedistill.heads import HEADS
-from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Classification
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, initial_backbone, start_or_resume
+from facedistill.training.preparation import check_training_data, describe_run, make_backbone, start_or_resume
 from facedistill.training.run_folder import RunFolder
 
 
@@ -60,22 +59,15 @@ def train_teacher(
     """
     listeners = Listeners() if listeners is None else listeners
     torch.manual_seed(options.seed)
-    preprocessing = Preprocessing(size=options.input_size)
+    backbone, spec, preprocessing = make_backbone(
+        init,
+        name=options.model,
+        width=options.width,
+        embedding_size=options.embedding_size,
+        fresh=BackboneSpec(options.model, 512 if options.model.startswith("iresnet") else 128),
+        preprocessing=Preprocessing(size=options.input_size),
+    )
     check_training_data(dataset, preprocessing, note=listeners.note)
-    if init is not None:
-        backbone, spec, preprocessing = initial_backbone(
-            init, name=options.model, width=options.width, embedding_size=options.embedding_size
-        )
-    else:
-        default_size = 512 if options.model.startswith("iresnet") else 128
-        spec = BackboneSpec(
-            options.model,
-            default_size if options.embedding_size is None else options.embedding_size,
-            1.0 if options.width is None else options.width,
-        )
-        backbone = build_backbone(
-            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
-        )
     head = HEADS[options.head](spec.embedding_size, len(dataset.identities), scale=options.scale, margin=options.margin)
     config: dict[str, Any] = describe_run("train-teacher", options, dataset, spec, preprocessing, init)
     start_or_resume(run, config, resume=resume)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import options as o
 from .console import note, print_table, progress, say, write_json
 
 
@@ -25,13 +26,11 @@ def align(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Photos worked on at once; by default one for each processor.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write over an output folder that holds files.")
-    ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the crops that are there and make the rest.")] = False,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first corrupt or truncated image.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary to this file too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+    json_file: o.JsonFile = None,
+    quiet: o.Quiet = False,
 ) -> None:
     """Find the main face of every photo in PHOTOS and write it to OUT, aligned to the ArcFace five-point template.
 

@@ -15,12 +15,12 @@ def models(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
     """List the backbones with their parameters and multiply-adds."""
     import torch
 
-    from facedistill.models import BACKBONES, build_backbone
+    from facedistill.models import BACKBONES, build_backbone, default_embedding_size
     from facedistill.models.complexity import measure_complexity
 
     facts: list[dict[str, Any]] = []
     for entry in BACKBONES:
-        size = 512 if entry.name.startswith("iresnet") else 128
+        size = default_embedding_size(entry.name)
         with torch.device("meta"):
             backbone = build_backbone(entry.name, embedding_size=size)
         complexity = measure_complexity(backbone, input_size=112)
@@ -37,12 +37,12 @@ def models(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
         )
     rows = [
         (
-            str(fact["name"]),
+            fact["name"],
             str(fact["embedding_size"]),
             f"{fact['parameters'] / 1e6:.2f} M",
             f"{fact['multiply_adds'] / 1e6:.0f} M",
-            str(fact["summary"]),
-            str(fact["source"]),
+            fact["summary"],
+            fact["source"],
         )
         for fact in facts
     ]

@@ -14,7 +14,7 @@ BENCHMARK = "Benchmark to follow"
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.", rich_help_panel=GENERAL)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=GENERAL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.", rich_help_panel=GENERAL)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=GENERAL)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=GENERAL)]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.", rich_help_panel=GENERAL)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from facedistill.errors import FacedistillError, ModelFileError
+from facedistill.files import file_sha256, write_atomically
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 
@@ -47,23 +47,6 @@ class Checkpoint:
     preprocessing: Preprocessing
     provenance: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that an interruption leaves the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -20,6 +20,7 @@ from facedistill.checkpoint import load_checkpoint
 from facedistill.data.folder import FolderDataset
 from facedistill.data.synthetic import SyntheticFaces, write_folder, write_photos
 from facedistill.embedders.load import find_checkpoint, load_embedder
+from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.evaluation.benchmark import Benchmark
 from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import VerificationResult, evaluate_verification
@@ -198,31 +199,27 @@ def run_demo(
                 init=start,
                 listeners=Listeners(progress=progress),
             )
-    exported = out / "student.onnx"
-    export_onnx(load_checkpoint(find_checkpoint(out / "triplet-distillation")), exported)
+    student = find_checkpoint(out / "triplet-distillation")
+    exported = export_onnx(load_checkpoint(student), out / "student.onnx")
 
-    names = {
-        "teacher": teacher_run,
-        "student, no teacher": out / "undistilled",
-        "student, fixed-margin triplets": out / "triplet",
-        "student, triplet distillation": out / "triplet-distillation",
-        "the same as ONNX": exported,
+    files = {
+        "teacher": find_checkpoint(teacher_run),
+        "student, no teacher": find_checkpoint(out / "undistilled"),
+        "student, fixed-margin triplets": find_checkpoint(out / "triplet"),
+        "student, triplet distillation": student,
+        "the same as ONNX": exported.path,
     }
     rows: list[DemoRow] = []
-    for name, path in names.items():
-        embedder = load_embedder(path, device=device)
-        parameters = rows[-1].parameters if path == exported else count_run_parameters(path)
-        file = path if path == exported else find_checkpoint(path)
+    for name, file in files.items():
+        embedder = load_embedder(file, device=device)
+        parameters = exported.parameters
+        if isinstance(embedder, TorchEmbedder):
+            parameters = count_parameters(embedder.backbone)
         result = evaluate_verification(embedder, benchmark, batch_size=128)
         rows.append(DemoRow(name, parameters, file.stat().st_size, result))
     outcome = DemoResult(tuple(rows), plan.photos, found, time.monotonic() - started, seed, plan)
     (out / "demo.json").write_text(json.dumps(outcome.to_dict(), indent=2) + "\n", encoding="utf-8")
     return outcome
-
-
-def count_run_parameters(run: Path) -> int:
-    """The parameters of a run's backbone."""
-    return count_parameters(load_checkpoint(find_checkpoint(run)).backbone)
 
 
 def draw_faces(

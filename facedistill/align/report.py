@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from facedistill.align.find import ATTEMPTS, MainFace
 from facedistill.align.template import LANDMARK_NAMES, template
 from facedistill.errors import DataError
+from facedistill.files import write_atomically
 
 CSV_NAME = "align-report.csv"
 JSON_NAME = "align-report.json"
@@ -136,16 +138,13 @@ class AlignReport:
     def write(self, out: Path) -> None:
         """Write both files into `out`, each whole or not at all."""
         rows = [_to_cells(row) for row in self.rows]
-        part = out / f".{CSV_NAME}.part"
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(_COLUMNS)
+        writer.writerows(rows)
         # File names that are no valid UTF-8 come back out of the report as they went in.
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            writer.writerows(rows)
-        part.replace(out / CSV_NAME)
-        part = out / f".{JSON_NAME}.part"
-        part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        part.replace(out / JSON_NAME)
+        write_atomically(out / CSV_NAME, table.getvalue().encode(errors="surrogateescape"))
+        write_atomically(out / JSON_NAME, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
 
 
 def read_settings(out: Path) -> dict[str, Any] | None:

@@ -1,22 +1,17 @@
-"""Decode the images of coming batches in threads while the device works on the present one."""
+"""Batches of decoded crops for training."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.sampling import Indices
+from facedistill.data.decoding import Indices, decode_ahead
 from facedistill.errors import DataError
 from facedistill.preprocessing import Preprocessing
-
-# Batches that are decoded ahead; more only take memory.
-PREFETCH = 3
 
 
 class ImageBatch(NamedTuple):
@@ -60,23 +55,8 @@ def load_batches(
             return None
         return np.asarray(resized[0])
 
-    def collect(indices: Indices, futures: list[Future[npt.NDArray[np.uint8] | None]]) -> ImageBatch | None:
-        images = [future.result() for future in futures]
+    for indices, images in decode_ahead(index_batches, load, workers=workers):
         readable = [image for image in images if image is not None]
-        if not readable:
-            return None
-        kept = np.array([image is not None for image in images])
-        return ImageBatch(np.stack(readable), indices[kept])
-
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        waiting: deque[tuple[Indices, list[Future[npt.NDArray[np.uint8] | None]]]] = deque()
-        for indices in index_batches:
-            waiting.append((indices, [pool.submit(load, int(index)) for index in indices]))
-            if len(waiting) > PREFETCH:
-                batch = collect(*waiting.popleft())
-                if batch is not None:
-                    yield batch
-        while waiting:
-            batch = collect(*waiting.popleft())
-            if batch is not None:
-                yield batch
+        if readable:
+            kept = np.array([image is not None for image in images])
+            yield ImageBatch(np.stack(readable), indices[kept])

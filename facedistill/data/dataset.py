@@ -7,9 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from facedistill.data.image_source import ImageSource
+
 
 @runtime_checkable
-class FaceDataset(Protocol):
+class FaceDataset(ImageSource, Protocol):
     """Indexed face crops with an identity and a stable key each.
 
     Augmentation and normalisation live outside it, on the batch and on the device.
@@ -29,14 +31,4 @@ class FaceDataset(Protocol):
     @property
     def fingerprint(self) -> str:
         """A hex digest that changes when the images, their order or their labels do."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
-        ...
-
-    def key(self, index: int) -> str:
-        """A name of image `index` that stays the same from run to run, such as its relative path."""
         ...

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from facedistill.data.decoding import Indices
 from facedistill.errors import DataError
-
-Indices = npt.NDArray[np.int64]
 
 
 def epoch_generator(seed: int, epoch: int, purpose: int = 0) -> np.random.Generator:

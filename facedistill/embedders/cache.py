@@ -11,11 +11,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from facedistill.checkpoint import write_atomically
 from facedistill.data.dataset import FaceDataset
 from facedistill.embedders.embed_dataset import EmbeddedDataset
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import ModelFileError
+from facedistill.files import write_atomically
 from facedistill.preprocessing import Preprocessing
 
 FORMAT = "facedistill-embeddings"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from facedistill.data.decoding import decode_ahead
 from facedistill.data.image_source import ImageSource
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError
-
-_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +102,9 @@ def _decoded_batches(
         # One by one, since crops of different sizes make no batch before they are resized.
         return np.asarray(embedder.preprocessing.resize(image[np.newaxis])[0])
 
-    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="decode")
-    pending: deque[list[Future[npt.NDArray[np.uint8]]]] = deque()
-    try:
-        for start in range(0, len(wanted), batch_size):
-            pending.append([pool.submit(decode, int(index)) for index in wanted[start : start + batch_size]])
-            if len(pending) > _BATCHES_AHEAD:
-                yield np.stack([future.result() for future in pending.popleft()])
-        while pending:
-            yield np.stack([future.result() for future in pending.popleft()])
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    batches = (wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size))
+    for _, crops in decode_ahead(batches, decode, workers=min(4, os.cpu_count() or 1)):
+        yield np.stack(crops)
 
 
 def _check_finite(

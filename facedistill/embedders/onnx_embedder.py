@@ -6,15 +6,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from facedistill.checkpoint import file_sha256
 from facedistill.errors import ModelFileError
-from facedistill.preprocessing import Color, Layout, Preprocessing
+from facedistill.files import file_sha256
+from facedistill.preprocessing import Layout, Preprocessing
 
 # The key under which an exported file carries its preprocessing, as JSON.
 PREPROCESSING_KEY = "facedistill.preprocessing"
@@ -83,40 +82,30 @@ class OnnxEmbedder:
         std: float | None,
         note: Callable[[str], None] | None,
     ) -> Preprocessing:
+        given = {name: value for name, value in (("color", color), ("mean", mean), ("std", std)) if value is not None}
         metadata = self._session.get_modelmeta().custom_metadata_map
-        if PREPROCESSING_KEY in metadata:
-            try:
-                values = json.loads(metadata[PREPROCESSING_KEY])
-            except json.JSONDecodeError as error:
-                raise ModelFileError(f"its preprocessing metadata is not JSON ({error})", place=path) from error
-            stated = Preprocessing.from_dict(values, place=path)
-            if (stated.layout, stated.size) != (layout, size):
-                raise ModelFileError(
-                    f"its metadata says {stated.layout} {stated.size} and its input is {layout} {size}", place=path
+        if PREPROCESSING_KEY not in metadata:
+            assumed = replace(Preprocessing(size=size, layout=layout), **given)  # type: ignore[arg-type]
+            missing = [name for name in ("color", "mean", "std") if name not in given]
+            if missing and note:
+                note(
+                    f"{path} carries no preprocessing metadata: assuming {assumed} ({', '.join(missing)} not given); "
+                    "a wrong guess lowers the accuracy without an error"
                 )
-            overridden = replace(
-                stated,
-                color=stated.color if color is None else cast(Color, color),
-                mean=stated.mean if mean is None else mean,
-                std=stated.std if std is None else std,
+            return assumed
+        try:
+            values = json.loads(metadata[PREPROCESSING_KEY])
+        except json.JSONDecodeError as error:
+            raise ModelFileError(f"its preprocessing metadata is not JSON ({error})", place=path) from error
+        stated = Preprocessing.from_dict(values, place=path)
+        if (stated.layout, stated.size) != (layout, size):
+            raise ModelFileError(
+                f"its metadata says {stated.layout} {stated.size} and its input is {layout} {size}", place=path
             )
-            if overridden != stated and note:
-                note(f"{path}: its metadata says {stated}; you asked for {overridden}, which is used")
-            return overridden
-        assumed = Preprocessing(
-            size=size,
-            color="rgb" if color is None else cast(Color, color),
-            mean=127.5 if mean is None else mean,
-            std=127.5 if std is None else std,
-            layout=layout,
-        )
-        missing = [name for name, value in (("color", color), ("mean", mean), ("std", std)) if value is None]
-        if missing and note:
-            note(
-                f"{path} carries no preprocessing metadata: assuming {assumed} ({', '.join(missing)} not given); "
-                "a wrong guess lowers the accuracy without an error"
-            )
-        return assumed
+        overridden = replace(stated, **given)  # type: ignore[arg-type]
+        if overridden != stated and note:
+            note(f"{path}: its metadata says {stated}; you asked for {overridden}, which is used")
+        return overridden
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, H, W, 3) uint8 RGB -> (N, D) float32, not normalised."""

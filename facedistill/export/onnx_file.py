@@ -8,7 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import onnx
 import torch
 
 import facedistill
-from facedistill.checkpoint import Checkpoint, file_sha256
+from facedistill.checkpoint import Checkpoint
 from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY, open_session
 from facedistill.errors import GateError, ModelFileError
+from facedistill.files import file_sha256
 from facedistill.models.complexity import count_parameters
 
 # Batch sizes at which the file is checked: 2 is the example that the exporter sees, 1 and 5 are not.
@@ -176,13 +177,7 @@ def describe(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     model.producer_version = facedistill.__version__
     facts = {
         PREPROCESSING_KEY: json.dumps(checkpoint.preprocessing.to_dict()),
-        "facedistill.backbone": json.dumps(
-            {
-                "name": checkpoint.spec.name,
-                "embedding_size": checkpoint.spec.embedding_size,
-                "width": checkpoint.spec.width,
-            }
-        ),
+        "facedistill.backbone": json.dumps(asdict(checkpoint.spec)),
         "facedistill.embedding_size": str(checkpoint.spec.embedding_size),
         "facedistill.provenance": json.dumps(checkpoint.provenance),
     }

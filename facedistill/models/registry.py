@@ -21,6 +21,11 @@ class BackboneFactory(Protocol):
 BACKBONES: Registry[BackboneFactory] = Registry("backbone")
 
 
+def default_embedding_size(name: str) -> int:
+    """D where nobody asks for another: 512 for the IResNet family and 128 for the compact ones, as published."""
+    return 512 if name.startswith("iresnet") else 128
+
+
 def build_backbone(name: str, *, embedding_size: int, width: float = 1.0, input_size: int = 112) -> nn.Module:
     """The backbone called `name`, freshly initialised from torch's global generator.
 

@@ -21,7 +21,7 @@ from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Distillation, TeacherEmbeddings
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, make_backbone, start_or_resume
+from facedistill.training.preparation import check_training_data, describe_run, make_backbone, require_same_run
 from facedistill.training.run_folder import RunFolder
 
 
@@ -94,11 +94,17 @@ def distill(
         )
     check_training_data(dataset, preprocessing, note=listeners.note)
     config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
+    taught_by = teacher if method.needs.teacher else None
+    if taught_by is not None:
+        config["teacher"] = describe_teacher(taught_by)
+    if resume:
+        # Before the teacher's pass over the data, which may take longer than anybody waits for a refusal.
+        require_same_run(run, config)
     embeddings = None
-    if method.needs.teacher and teacher is not None:
-        config["teacher"] = describe_teacher(teacher)
-        embeddings = embed_with_teacher(teacher, dataset, options, progress=listeners.teacher_progress)
-    start_or_resume(run, config, resume=resume)
+    if taught_by is not None:
+        embeddings = embed_with_teacher(taught_by, dataset, options, progress=listeners.teacher_progress)
+    if not resume:
+        run.write_config(config)
     training = Training(
         backbone=backbone,
         spec=spec,
@@ -117,10 +123,13 @@ def distill(
 
 def describe_teacher(teacher: Embedder | EmbeddingCache) -> dict[str, Any]:
     """Name, fingerprint and preprocessing of the teacher, for the run's provenance."""
-    cached = isinstance(teacher, EmbeddingCache)
+    if isinstance(teacher, EmbeddingCache):
+        name, fingerprint, cached = teacher.model, teacher.model_fingerprint, True
+    else:
+        name, fingerprint, cached = teacher.name, teacher.fingerprint, False
     return {
-        "name": teacher.model if isinstance(teacher, EmbeddingCache) else teacher.name,
-        "fingerprint": teacher.model_fingerprint if isinstance(teacher, EmbeddingCache) else teacher.fingerprint,
+        "name": name,
+        "fingerprint": fingerprint,
         "embedding_size": teacher.embedding_size,
         "preprocessing": teacher.preprocessing.to_dict(),
         "cached": cached,
@@ -143,13 +152,9 @@ def embed_with_teacher(
     if isinstance(teacher, EmbeddingCache):
         embedded = teacher.of(dataset)
     else:
-        corrupt: list[str] = []
-        embedded = embed_dataset(
-            teacher,
-            dataset,
-            progress=progress,
-            on_corrupt=None if options.strict else lambda key, error: corrupt.append(key),
-        )
+        # Corrupt images are told by the loader, which leaves them out, so that nobody looks up their embeddings.
+        on_corrupt = None if options.strict else lambda key, error: None
+        embedded = embed_dataset(teacher, dataset, progress=progress, on_corrupt=on_corrupt)
     assert embedded.mirrored is not None  # noqa: S101 - asked for above, and a cache always holds them
     unit = embedded.original / (1e-12 + (embedded.original**2).sum(axis=1, keepdims=True) ** 0.5)
     mean_cosine = float((unit.mean(axis=0) ** 2).sum())

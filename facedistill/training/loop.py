@@ -16,7 +16,8 @@ from torch import nn
 from facedistill.checkpoint import BackboneSpec, Checkpoint, save_checkpoint
 from facedistill.data.batches import ImageBatch, load_batches
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.sampling import Indices, epoch_generator, identity_batches, shuffled_batches
+from facedistill.data.decoding import Indices
+from facedistill.data.sampling import epoch_generator, identity_batches, shuffled_batches
 from facedistill.distill.method import MethodOutput
 from facedistill.embedders.load import choose_device
 from facedistill.embedders.torch_embedder import TorchEmbedder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def describe_run(
         "facedistill": facedistill.__version__,
         "command": command,
         "options": options.model_dump(),
-        "backbone": {"name": spec.name, "embedding_size": spec.embedding_size, "width": spec.width},
+        "backbone": asdict(spec),
         "preprocessing": preprocessing.to_dict(),
         "data": {
             "images": len(dataset),
@@ -131,17 +132,13 @@ def describe_run(
     }
 
 
-def start_or_resume(run: RunFolder, config: dict[str, Any], *, resume: bool) -> None:
-    """Write the configuration of a new run; of a resumed one, check that it is the same.
+def require_same_run(run: RunFolder, config: dict[str, Any]) -> None:
+    """Refuse to resume a run with anything else than it was started with.
 
     Raises:
         UsageError: an option, the data or the teacher is not what the run was started with.
     """
-    if not resume:
-        run.write_config(config)
-        return
-    earlier = run.read_config()
-    before, now = comparable(earlier), comparable(config)
+    before, now = comparable(run.read_config()), comparable(config)
     for name in [*before, *(name for name in now if name not in before)]:
         if before.get(name) != now.get(name):
             raise UsageError(

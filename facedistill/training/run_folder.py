@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 import yaml
 
-from facedistill.checkpoint import Checkpoint, save_checkpoint, write_atomically
+from facedistill.checkpoint import Checkpoint, save_checkpoint
 from facedistill.errors import ModelFileError, UsageError
+from facedistill.files import write_atomically
 
 CONFIG = "config.yaml"
 
@@ -85,12 +87,11 @@ class RunFolder:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_atomically(self.path / "metrics.jsonl", lines.encode())
         columns = list(dict.fromkeys(name for record in records for name in record))
-        partial = self.path / ".metrics.csv.partial"
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(records)
-        partial.replace(self.path / "metrics.csv")
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns)
+        writer.writeheader()
+        writer.writerows(records)
+        write_atomically(self.path / "metrics.csv", table.getvalue().encode())
 
     def save_state(self, checkpoint: Checkpoint, state: dict[str, Any]) -> None:
         """Write the last epoch's weights, and all that a resumed run needs, each file atomically."""

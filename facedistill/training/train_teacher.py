@@ -11,12 +11,13 @@ from pydantic import Field
 from facedistill.checkpoint import BackboneSpec
 from facedistill.data.dataset import FaceDataset
 from facedistill.heads import HEADS
+from facedistill.models import default_embedding_size
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import Training, fit
 from facedistill.training.objective import Classification
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, make_backbone, start_or_resume
+from facedistill.training.preparation import check_training_data, describe_run, make_backbone, require_same_run
 from facedistill.training.run_folder import RunFolder
 
 
@@ -64,13 +65,16 @@ def train_teacher(
         name=options.model,
         width=options.width,
         embedding_size=options.embedding_size,
-        fresh=BackboneSpec(options.model, 512 if options.model.startswith("iresnet") else 128),
+        fresh=BackboneSpec(options.model, default_embedding_size(options.model)),
         preprocessing=Preprocessing(size=options.input_size),
     )
     check_training_data(dataset, preprocessing, note=listeners.note)
     head = HEADS[options.head](spec.embedding_size, len(dataset.identities), scale=options.scale, margin=options.margin)
     config: dict[str, Any] = describe_run("train-teacher", options, dataset, spec, preprocessing, init)
-    start_or_resume(run, config, resume=resume)
+    if resume:
+        require_same_run(run, config)
+    else:
+        run.write_config(config)
     training = Training(
         backbone=backbone,
         spec=spec,

@@ -17,7 +17,7 @@ def doctor(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
     import torch
 
     from facedistill import __version__
-    from facedistill.embedders.onnx_embedder import has_cuda
+    from facedistill.onnx_session import has_cuda
 
     facts: dict[str, str] = {
         "facedistill": __version__,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from facedistill.errors import ModelFileError
 from facedistill.files import file_sha256
+from facedistill.onnx_session import open_session
 from facedistill.preprocessing import Layout, Preprocessing
 
 # The key under which an exported file carries its preprocessing, as JSON.
@@ -130,36 +130,6 @@ class OnnxEmbedder:
                 place=self.name,
             )
         return np.asarray(output, dtype=np.float32)
-
-
-def open_session(path: Path, *, device: str = "auto", threads: int = 0) -> ort.InferenceSession:
-    """An onnxruntime session, silent about the providers it lacks.
-
-    Raises:
-        ModelFileError: the file cannot be loaded, or `device` is "cuda" and there is none.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Only fatal messages: without a GPU the GPU build prints pages about libraries it does not need.
-    options.log_severity_level = 4
-    providers = ["CPUExecutionProvider"]
-    if device != "cpu" and has_cuda():
-        providers.insert(0, "CUDAExecutionProvider")
-    elif device == "cuda":
-        raise ModelFileError(
-            "onnxruntime has no CUDA here", place=path, next_step="Install onnxruntime-gpu, or use --device cpu"
-        )
-    try:
-        return ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's own errors share no public base class
-        raise ModelFileError(f"the ONNX file cannot be loaded ({error})", place=path) from error
-
-
-def has_cuda() -> bool:
-    """Whether onnxruntime was built for CUDA and torch sees a device."""
-    import torch
-
-    return "CUDAExecutionProvider" in ort.get_available_providers() and torch.cuda.is_available()
 
 
 def read_layout(shape: list[int | str | None], path: Path) -> tuple[Layout, int]:

@@ -19,10 +19,11 @@ import torch
 
 import facedistill
 from facedistill.checkpoint import Checkpoint
-from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY, open_session
+from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY
 from facedistill.errors import GateError, ModelFileError
 from facedistill.files import file_sha256
 from facedistill.models.complexity import count_parameters
+from facedistill.onnx_session import open_session
 
 # Batch sizes at which the file is checked: 2 is the example that the exporter sees, 1 and 5 are not.
 CHECKED_BATCHES = (1, 2, 5)

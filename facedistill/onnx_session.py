@@ -1,0 +1,60 @@
+"""Open an onnxruntime session on the CPU or on CUDA; every network that runs as ONNX is opened here."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import onnxruntime as ort
+
+from facedistill.errors import ModelFileError
+
+
+def open_session(
+    path: Path, *, device: str = "auto", threads: int = 0, model: bytes | None = None
+) -> ort.InferenceSession:
+    """An onnxruntime session, silent about the providers it lacks.
+
+    Args:
+        path: the ONNX file.
+        device: "cpu", "cuda", or "auto" for CUDA where it works.
+        threads: CPU threads within one run, 0 for onnxruntime's own choice.
+        model: the serialised network, where it isn't just what `path` holds; `path` then only names it in errors.
+
+    Raises:
+        ModelFileError: the file cannot be loaded, or `device` is "cuda" and there is none.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Only fatal messages: without a GPU the GPU build prints pages about libraries it does not need.
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and has_cuda():
+        providers.insert(0, "CUDAExecutionProvider")
+    elif device == "cuda":
+        raise ModelFileError(
+            "onnxruntime has no CUDA here", place=path, next_step="Install onnxruntime-gpu, or use --device cpu"
+        )
+    try:
+        return ort.InferenceSession(str(path) if model is None else model, options, providers=providers)
+    except Exception as error:  # onnxruntime's own errors share no public base class
+        raise ModelFileError(f"the ONNX file cannot be loaded ({error})", place=path) from error
+
+
+def has_cuda() -> bool:
+    """Whether onnxruntime was built for CUDA and there is a device."""
+    # torch takes seconds to import, so it is asked only where there is a driver.
+    if "CUDAExecutionProvider" not in ort.get_available_providers() or not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

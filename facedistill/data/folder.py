@@ -57,7 +57,8 @@ class FolderDataset:
         self.labels: npt.NDArray[np.int64] = np.array([label_of[name] for _, name in kept], dtype=np.int64)
         digest = hashlib.sha256()
         for path in self.paths:
-            digest.update(f"{path.relative_to(self.folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            line = f"{path.relative_to(self.folder).as_posix()}\0{path.stat().st_size}\0"
+            digest.update(line.encode(errors="surrogateescape"))
         self.fingerprint = digest.hexdigest()
 
     def __len__(self) -> int:

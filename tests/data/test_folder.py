@@ -41,6 +41,15 @@ def test_only_the_listed_people(people: Path, tmp_path: Path) -> None:
         FolderDataset(people, {"nobody"})
 
 
+def test_a_name_that_is_no_utf8(people: Path) -> None:
+    first = next(people.rglob("*.*"))
+    try:
+        first.rename(first.with_name(f"\udcff{first.suffix}"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert len(FolderDataset(people).fingerprint) == 64
+
+
 def test_fingerprint_follows_the_content(people: Path) -> None:
     first = FolderDataset(people).fingerprint
     assert FolderDataset(people).fingerprint == first

@@ -112,7 +112,7 @@ def test_missing_images_are_one_message(photos: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(photos, FOLDS_OF_TWO)
     assert "2 of its 10 images are missing: Ann/Ann_0001, Ann/Ann_0002" in str(caught.value)
-    assert f"Looked in {photos} for Ann/Ann_0001 with .bmp, .jpeg, .jpg" in str(caught.value)
+    assert f"Looked in {photos} for Ann/Ann_0001 with .bmp, .gif, .jp2, .jpeg, .jpg" in str(caught.value)
     assert "--images" not in str(caught.value)
 
 

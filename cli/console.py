@@ -57,6 +57,13 @@ def numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
     return bool(cells) and all(cell.lstrip("+-")[:1].isdigit() for cell in cells)
 
 
+def silence_opencv() -> None:
+    """Keep OpenCV from printing about a broken image what a report of ours says better."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 def write_json(path: Path | None, value: Any) -> None:
     """Write a command's result as JSON where `--json` asked for it."""
     if path is not None:

@@ -66,10 +66,28 @@ def methods(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
 
 
 def detectors(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
-    """List the face detectors."""
+    """List the face detectors, the licences of their weights, and whether they can run here."""
     from facedistill.align.detectors import DETECTORS
 
-    list_registry("Face detectors", DETECTORS, json_file, quiet)
+    facts: list[dict[str, Any]] = []
+    for entry in DETECTORS:
+        info = entry.factory.info
+        facts.append(
+            {
+                "name": entry.name,
+                "summary": entry.summary,
+                "source": entry.source,
+                "weights": info.weights,
+                "licence": info.licence,
+                "missing": info.missing(),
+            }
+        )
+    rows = [
+        (fact["name"], fact["summary"], fact["weights"], fact["licence"], fact["missing"] or "yes") for fact in facts
+    ]
+    columns = ("detector", "what it is", "weights", "licence of the weights", "runs here")
+    print_table("Face detectors", columns, rows, quiet=quiet)
+    write_json(json_file, facts)
 
 
 def list_registry(title: str, registry: Registry[Any], json_file: o.JsonFile, quiet: bool) -> None:

@@ -1,20 +1,17 @@
-"""The one face of a photo that is meant: which of several, and what to try where none is seen at first."""
+"""The faces of a batch of photos, with a second look at those that show none at first."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from facedistill.align.detectors.detector import FaceDetector, Faces
+from facedistill.align.detectors.detector import FaceDetector, Faces, Photo
 
 ATTEMPTS = ("plain", "padded", "lenient", "enlarged")
-"""What `find_main_face` tries in turn; the report names the one that succeeded."""
-
-CENTRE_WEIGHT = 2.0
-"""Weight of the squared distance from the image's centre against the face's area (the custom of FaceNet's aligner)."""
+"""What `find_faces` tries in turn; the table names the one that succeeded."""
 
 _PADDING = 0.5  # of the longer side, on each side: a face that fills the photo then fills half of it
 _LARGEST_PADDED = (
@@ -25,69 +22,63 @@ _LARGEST_ENLARGED = 500  # pixels of the longer side; a face too small for the d
 
 
 @dataclass(frozen=True)
-class MainFace:
-    """The chosen face of one photo.
+class Sighting:
+    """What a photo shows.
 
     Attributes:
-        box: (4,) float32, x1, y1, x2, y2 in pixels of the photo.
-        score: the detector's confidence, 0 to 1.
-        landmarks: (5, 2) float32 pixels of the photo, in the order of `Faces`.
-        faces: how many faces were found in all.
-        attempt: which of `ATTEMPTS` found it.
+        faces: the faces, in pixels of the photo; none where every attempt failed.
+        attempt: which of `ATTEMPTS` found them, the last one tried where none did.
     """
 
-    box: npt.NDArray[np.float32]
-    score: float
-    landmarks: npt.NDArray[np.float32]
-    faces: int
+    faces: Faces
     attempt: str
 
 
-def find_main_face(image: npt.NDArray[np.uint8], detector: FaceDetector) -> MainFace | None:
-    """The main face of a (H, W, 3) uint8 RGB photo, or None.
+def find_faces(photos: Sequence[Photo], detector: FaceDetector) -> list[Sighting]:
+    """Find the faces of each photo.
 
-    Where the photo as it is shows the detector no face, three more attempts follow: with a border around it (tight
-    crops leave the face no surroundings), then with the detector's lenient setting too, then enlarged as well.
+    Where a photo as it is shows the detector no face, three more attempts follow: with a border around it (tight crops
+    leave the face no surroundings), then with the detector's lenient setting too, then enlarged as well.
     """
-    longer = max(image.shape[:2])
-    shrinking = min(1.0, _LARGEST_PADDED / longer)
-    attempts = [(0.0, 1.0, False), (_PADDING, shrinking, False), (_PADDING, shrinking, True)]
-    if longer <= _LARGEST_ENLARGED:
-        attempts.append((_PADDING, _ENLARGEMENT, True))
-    for name, (padding, scale, lenient) in zip(ATTEMPTS, attempts, strict=False):
-        faces = _look(image, detector, padding, scale, lenient)
-        if len(faces):
-            return main_face(faces, image.shape, name)
-    return None
+    sightings = [Sighting(faces, ATTEMPTS[0]) for faces in detector.detect(photos)]
+    if not detector.looks_again:
+        return sightings
+    for attempt in ATTEMPTS[1:]:
+        again = [index for index, sighting in enumerate(sightings) if not len(sighting.faces)]
+        if attempt == "enlarged":
+            again = [index for index in again if max(photos[index].image.shape) <= _LARGEST_ENLARGED]
+        views = [_view(photos[index], enlarge=attempt == "enlarged") for index in again]
+        found = detector.detect([view.photo for view in views], lenient=attempt != "padded") if views else []
+        for index, view, faces in zip(again, views, found, strict=True):
+            sightings[index] = Sighting(view.undo(faces), attempt)
+    return sightings
 
 
-def main_face(faces: Faces, shape: tuple[int, ...], attempt: str = "plain") -> MainFace:
-    """The face with the greatest area - 2 distance^2, the distance from its middle to the image's centre in pixels.
+@dataclass(frozen=True)
+class _View:
+    """A photo scaled by `factors` (x, y) and then set in a black border of `border` pixels."""
 
-    Args:
-        faces: one or more.
-        shape: (H, W, ...) of the photo.
-        attempt: kept in the result.
-    """
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    distances = ((middles - (shape[1] / 2, shape[0] / 2)) ** 2).sum(axis=1)
-    best = int(np.argmax(sides.prod(axis=1) - CENTRE_WEIGHT * distances))
-    return MainFace(faces.boxes[best], float(faces.scores[best]), faces.landmarks[best], len(faces), attempt)
+    photo: Photo
+    factors: tuple[float, float]
+    border: int
+
+    def undo(self, faces: Faces) -> Faces:
+        """The faces in pixels of the photo as it was."""
+        factors = np.array(self.factors, dtype=np.float32)
+        # Boxes count from the upper left corner, landmarks from the middle of the upper left pixel.
+        boxes = (faces.boxes - self.border) / np.tile(factors, 2)
+        landmarks = (faces.landmarks - self.border + 0.5) / factors - 0.5
+        return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))
 
 
-def _look(image: npt.NDArray[np.uint8], detector: FaceDetector, padding: float, scale: float, lenient: bool) -> Faces:
-    """The faces of the photo, scaled and with a black border around it, in pixels of the photo as it was."""
+def _view(photo: Photo, *, enlarge: bool) -> _View:
+    image = photo.image
     height, width = image.shape[:2]
+    scale = _ENLARGEMENT if enlarge else min(1.0, _LARGEST_PADDED / max(height, width))
     if scale != 1:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
-    factors = np.array([image.shape[1] / width, image.shape[0] / height], dtype=np.float32)
-    border = round(padding * max(image.shape[:2]))
-    if border:
-        image = np.pad(image, ((border, border), (border, border), (0, 0)))
-    faces = detector.detect(image, lenient=lenient)
-    # Boxes count from the upper left corner, landmarks from the middle of the upper left pixel.
-    boxes = (faces.boxes - border) / np.tile(factors, 2)
-    landmarks = (faces.landmarks - border + 0.5) / factors - 0.5
-    return Faces(boxes.astype(np.float32), faces.scores, landmarks.astype(np.float32))
+    factors = (image.shape[1] / width, image.shape[0] / height)
+    border = round(_PADDING * max(image.shape[:2]))
+    padded = np.pad(image, ((border, border), (border, border), (0, 0)))
+    return _View(Photo(photo.name, padded), factors, border)

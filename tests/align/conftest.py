@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from facedistill.align.detectors import Faces
+from facedistill.align.detectors import Faces, Photo
 from facedistill.align.template import template
 from facedistill.data.images import write_image
 
@@ -54,16 +54,34 @@ class DotDetector:
     """Finds the drawn dots; a photo without them shows it no face."""
 
     name = "dots"
+    looks_again = True
 
     def __init__(self) -> None:
         self.settings = {"name": self.name}
 
-    def detect(self, image: Image, *, lenient: bool = False) -> Faces:
+    def detect(self, photos: Sequence[Photo], *, lenient: bool = False) -> list[Faces]:
+        return [self.look(photo.image) for photo in photos]
+
+    def look(self, image: Image) -> Faces:
         points = find_dots(image)
         if points is None:
             return Faces.none()
         box = np.concatenate([points.min(axis=0), points.max(axis=0)])
         return Faces(box[None].astype(np.float32), np.array([0.9], np.float32), points[None].astype(np.float32))
+
+
+class TellingDetector(DotDetector):
+    """Says of every photo what it was told to say, and looks once."""
+
+    name = "telling"
+    looks_again = False
+
+    def __init__(self, faces: Faces) -> None:
+        super().__init__()
+        self.faces = faces
+
+    def look(self, image: Image) -> Faces:
+        return self.faces
 
 
 @pytest.fixture(name="draw_dots")
@@ -79,6 +97,11 @@ def _find_dots() -> Callable[[Image], Points | None]:
 @pytest.fixture
 def dot_detector() -> DotDetector:
     return DotDetector()
+
+
+@pytest.fixture
+def telling() -> Callable[[Faces], TellingDetector]:
+    return TellingDetector
 
 
 @pytest.fixture

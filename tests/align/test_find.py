@@ -1,37 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from facedistill.align.detectors import FaceDetector, Faces
-from facedistill.align.find import find_main_face, main_face
-
-
-def faces_of(boxes: list[tuple[float, float, float, float]]) -> Faces:
-    count = len(boxes)
-    landmarks = np.arange(count, dtype=np.float32)[:, None, None] + np.zeros((1, 5, 2), np.float32)
-    return Faces(np.array(boxes, np.float32), np.linspace(0.9, 0.8, count, dtype=np.float32), landmarks)
-
-
-# In a photo of 200 x 300 pixels (centre 150, 100); the figure of merit is area - 2 distance^2.
-CHOICES = {
-    "the larger of two equally far": ([(110, 60, 150, 100), (140, 90, 190, 140)], 1),
-    "the central one of two equally large": ([(0, 0, 40, 40), (130, 80, 170, 120)], 1),
-    "a small central one before a larger one at the rim": ([(0, 50, 90, 140), (120, 70, 180, 130)], 1),  # -2925, 3600
-    "a much larger one beside the centre": ([(10, 10, 150, 150), (130, 80, 170, 120)], 0),  # 9900, 1600
-}
-
-
-@pytest.mark.parametrize("case", CHOICES)
-def test_choice_of_the_main_face(case: str) -> None:
-    boxes, best = CHOICES[case]
-    face = main_face(faces_of(boxes), (200, 300, 3))
-    np.testing.assert_array_equal(face.box, boxes[best])
-    np.testing.assert_array_equal(face.landmarks, np.full((5, 2), best))
-    assert face.score == pytest.approx((0.9, 0.8)[best])
-    assert face.faces == 2
+from facedistill.align.detectors import FaceDetector, Faces, Photo
+from facedistill.align.find import ATTEMPTS, find_faces
 
 
 class Picky:
@@ -39,13 +14,19 @@ class Picky:
 
     name = "picky"
 
-    def __init__(self, dots: FaceDetector, condition: Callable[[tuple[int, ...], bool], bool]) -> None:
+    def __init__(
+        self, dots: FaceDetector, condition: Callable[[tuple[int, ...], bool], bool], *, looks_again: bool = True
+    ) -> None:
         self.settings = {"name": self.name}
-        self.dots, self.condition, self.seen = dots, condition, []
+        self.dots, self.condition, self.looks_again, self.seen = dots, condition, looks_again, []
 
-    def detect(self, image: np.ndarray, *, lenient: bool = False) -> Faces:
-        self.seen.append((image.shape, lenient))
-        return self.dots.detect(image) if self.condition(image.shape, lenient) else Faces.none()
+    def detect(self, photos: Sequence[Photo], *, lenient: bool = False) -> list[Faces]:
+        self.seen.append([(photo.image.shape, lenient) for photo in photos])
+        found = self.dots.detect(photos)
+        return [
+            faces if self.condition(photo.image.shape, lenient) else Faces.none()
+            for photo, faces in zip(photos, found, strict=True)
+        ]
 
 
 CONDITIONS = {
@@ -55,6 +36,7 @@ CONDITIONS = {
     "enlarged": lambda shape, lenient: shape[0] > 400,
 }
 POINTS = np.array([(40, 30), (80, 32), (60, 50), (45, 70), (78, 71)], dtype=float)
+SHAPES = [(100, 120, 3), (220, 240, 3), (220, 240, 3), (440, 480, 3)]
 
 
 @pytest.mark.parametrize(("expected", "condition"), CONDITIONS.items())
@@ -62,13 +44,29 @@ def test_attempts_and_their_coordinates(
     draw_dots: Callable[..., np.ndarray], dot_detector: FaceDetector, expected: str, condition: Callable[..., bool]
 ) -> None:
     detector = Picky(dot_detector, condition)
-    face = find_main_face(draw_dots(POINTS, (100, 120)), detector)
-    assert face is not None
-    assert face.attempt == expected
-    assert len(detector.seen) == ["plain", "padded", "lenient", "enlarged"].index(expected) + 1
-    np.testing.assert_allclose(face.landmarks, POINTS, atol=0.05)
-    shapes = [(100, 120, 3), (220, 240, 3), (220, 240, 3), (440, 480, 3)]
-    assert detector.seen == [(shapes[index], index >= 2) for index in range(len(detector.seen))]
+    (sighting,) = find_faces([Photo("a", draw_dots(POINTS, (100, 120)))], detector)
+    assert sighting.attempt == expected
+    np.testing.assert_allclose(sighting.faces.landmarks[0], POINTS, atol=0.05)
+    corners = np.concatenate([POINTS.min(axis=0), POINTS.max(axis=0)])
+    np.testing.assert_allclose(sighting.faces.boxes[0], corners, atol=0.6)  # they count from the pixel's corner
+    tries = ATTEMPTS.index(expected) + 1
+    assert detector.seen == [[(SHAPES[index], index >= 2)] for index in range(tries)]
+
+
+def test_only_those_without_a_face_are_looked_at_again(
+    draw_dots: Callable[..., np.ndarray], dot_detector: FaceDetector
+) -> None:
+    photos = [
+        Photo("seen", draw_dots(POINTS, (150, 130))),
+        Photo("padded", draw_dots(POINTS, (100, 120))),
+        Photo("nobody", np.zeros((90, 80, 3), np.uint8)),
+    ]
+    detector = Picky(dot_detector, lambda shape, lenient: shape[0] > 100)
+    sightings = find_faces(photos, detector)
+    assert [sighting.attempt for sighting in sightings] == ["plain", "padded", "enlarged"]
+    assert [len(sighting.faces) for sighting in sightings] == [1, 1, 0]
+    assert [len(shown) for shown in detector.seen] == [3, 2, 1, 1]
+    np.testing.assert_allclose(sightings[1].faces.landmarks[0], POINTS, atol=0.05)
 
 
 def test_a_large_photo_is_searched_again_as_a_smaller_picture(
@@ -76,14 +74,20 @@ def test_a_large_photo_is_searched_again_as_a_smaller_picture(
 ) -> None:
     detector = Picky(dot_detector, lambda shape, lenient: lenient)
     points = POINTS * 12
-    face = find_main_face(draw_dots(points, (1500, 2000), radius=20), detector)
-    assert face is not None
-    assert detector.seen[1:] == [((1750, 2000, 3), False), ((1750, 2000, 3), True)]
-    np.testing.assert_allclose(face.landmarks, points, atol=0.2)
+    (sighting,) = find_faces([Photo("a", draw_dots(points, (1500, 2000), radius=20))], detector)
+    assert detector.seen[1:] == [[((1750, 2000, 3), False)], [((1750, 2000, 3), True)]]
+    np.testing.assert_allclose(sighting.faces.landmarks[0], points, atol=0.2)
 
 
 @pytest.mark.parametrize(("shape", "attempts"), [((100, 120, 3), 4), ((400, 600, 3), 3), ((1, 1, 3), 4)])
 def test_no_face(dot_detector: FaceDetector, shape: tuple[int, ...], attempts: int) -> None:
     detector = Picky(dot_detector, lambda shape, lenient: True)
-    assert find_main_face(np.zeros(shape, np.uint8), detector) is None
+    (sighting,) = find_faces([Photo("a", np.zeros(shape, np.uint8))], detector)
+    assert len(sighting.faces) == 0
     assert len(detector.seen) == attempts
+
+
+def test_a_detector_that_need_not_look_again(dot_detector: FaceDetector) -> None:
+    detector = Picky(dot_detector, lambda shape, lenient: True, looks_again=False)
+    assert len(find_faces([Photo("a", np.zeros((50, 50, 3), np.uint8))], detector)[0].faces) == 0
+    assert len(detector.seen) == 1

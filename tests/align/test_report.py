@@ -1,109 +1,53 @@
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
-import pytest
+from facedistill.align.report import AlignReport
 
-from facedistill.align.report import AlignReport, PhotoResult, read_rows, read_settings
-from facedistill.errors import DataError
-
-ROWS = (
-    PhotoResult(
-        "a/1.png",
-        "a/1.jpg",
-        "aligned",
-        attempt="padded",
-        score=0.98765,
-        faces=2,
-        box=(-1.5, 2.0, 30.25, 40.0),
-        landmarks=tuple(float(value) for value in range(10)),
-    ),
-    PhotoResult("a/2.png", "a/2.jpg", "kept"),
-    PhotoResult("b/ä, x\n.jpg", "", "no face", "the detector found no face"),
-    PhotoResult("b/\udcff.jpg", "", "unreadable", "the image is truncated: its end is missing"),
+REPORT = AlignReport(
+    settings={"source": "/photos", "size": 112, "template": "arcface", "detector": {"name": "dots"}},
+    counts={
+        "photos no face": 2,
+        "photos aligned": 5,
+        "photos filtered": 1,
+        "attempt plain": 4,
+        "attempt padded": 1,
+        "crops": 7,
+        "faces refused": 3,
+    },
+    ignored={".txt": 2},
+    strangers=1,
+    seconds=2.0,
+    worked=3,
+    added=1,
 )
-SETTINGS = {"source": "/photos", "size": 112, "template": "arcface", "detector": {"name": "dots"}}
 
 
 def test_summary() -> None:
-    summary = AlignReport(ROWS, SETTINGS, seconds=2.0, leftovers=("old.jpg",)).to_dict()
-    assert summary["photos"] == 4
-    assert summary["crops"] == 2
-    assert summary["statuses"] == {"aligned": 1, "kept": 1, "no_face": 1, "unreadable": 1, "name_taken": 0}
-    assert summary["attempts"] == {"plain": 0, "padded": 1, "lenient": 0, "enlarged": 0}
-    assert summary["photos_per_second"] == 1.5  # what was kept was no work
+    summary = REPORT.summary()
+    assert summary["photos"] == 8
+    assert summary["crops"] == 7
+    assert list(summary["statuses"].items()) == [("aligned", 5), ("no face", 2), ("filtered", 1)]
+    assert summary["attempts"] == {"plain": 4, "padded": 1, "lenient": 0, "enlarged": 0}
+    assert (summary["faces_refused"], summary["faces_not_chosen"]) == (3, 0)
     assert summary["template_points"][0] == [38.2946, 51.6963]
-    assert summary["template"] == "arcface"
-    assert summary["leftovers"] == ["old.jpg"]
-    assert [problem["status"] for problem in summary["problems"]] == ["no face", "unreadable"]
+    assert summary["ignored"] == {".txt": 2}
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_table() -> None:
-    columns, rows = AlignReport(ROWS, SETTINGS, seconds=2.0).table()
+def test_how_the_run_went_is_no_part_of_the_summary() -> None:
+    """Which is the same however many runs it took."""
+    result = REPORT.to_dict()
+    assert (result["seconds"], result["photos_per_second"], result["added"]) == (2.0, 1.5, 1)
+    assert {name: value for name, value in result.items() if name in REPORT.summary()} == REPORT.summary()
+    assert "seconds" not in REPORT.summary()
+
+
+def test_table_and_file(tmp_path: Path) -> None:
+    columns, rows = REPORT.table()
     assert columns == ("status", "photos", "%")
-    assert rows == [
-        ("aligned", "1", "25.00"),
-        ("kept", "1", "25.00"),
-        ("no face", "1", "25.00"),
-        ("unreadable", "1", "25.00"),
-    ]
-
-
-def test_rows_come_back_from_the_file(tmp_path: Path) -> None:
-    AlignReport(ROWS, SETTINGS, seconds=2.0).write(tmp_path)
-    rows = read_rows(tmp_path)
-    assert list(rows) == [row.photo for row in ROWS]
-    assert rows["a/1.png"].box == ROWS[0].box
-    assert rows["a/1.png"].landmarks == ROWS[0].landmarks
-    assert rows["a/1.png"].score == pytest.approx(0.9877, abs=1e-9)
-    assert [rows[row.photo] for row in ROWS[1:]] == list(ROWS[1:])
-
-
-def test_columns_of_the_file(tmp_path: Path) -> None:
-    AlignReport(ROWS[:1], SETTINGS, seconds=2.0).write(tmp_path)
-    with (tmp_path / "align-report.csv").open(encoding="utf-8", newline="") as file:
-        (cells,) = csv.DictReader(file)
-    assert cells == {
-        "photo": "a/1.png",
-        "crop": "a/1.jpg",
-        "status": "aligned",
-        "reason": "",
-        "attempt": "padded",
-        "score": "0.9877",
-        "faces": "2",
-        "box_x1": "-1.50",
-        "box_y1": "2.00",
-        "box_x2": "30.25",
-        "box_y2": "40.00",
-        "left_eye_x": "0.00",
-        "left_eye_y": "1.00",
-        "right_eye_x": "2.00",
-        "right_eye_y": "3.00",
-        "nose_x": "4.00",
-        "nose_y": "5.00",
-        "left_mouth_x": "6.00",
-        "left_mouth_y": "7.00",
-        "right_mouth_x": "8.00",
-        "right_mouth_y": "9.00",
-    }
-
-
-def test_no_earlier_run(tmp_path: Path) -> None:
-    assert read_settings(tmp_path) is None
-    assert read_rows(tmp_path) == {}
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", ""])
-def test_a_damaged_summary(tmp_path: Path, text: str) -> None:
-    (tmp_path / "align-report.json").write_text(text)
-    with pytest.raises(DataError, match=r"align-report\.json: the report of the earlier run is damaged"):
-        read_settings(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["photo,crop\na,b\n", "photo,crop,status\na,b,aligned\n", "x\0y\n1\n"])
-def test_damaged_rows_count_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "align-report.csv").write_text(text)
-    assert read_rows(tmp_path) == {}
+    assert rows == [("aligned", "5", "62.50"), ("no face", "2", "25.00"), ("filtered", "1", "12.50")]
+    assert REPORT.missed == 3
+    REPORT.write(tmp_path)
+    assert json.loads((tmp_path / "align-report.json").read_text()) == REPORT.summary()

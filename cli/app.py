@@ -41,10 +41,11 @@ def root(
 
 def register_commands() -> None:
     """Attach each command; importing them imports nothing heavy."""
-    from . import align, demo, distill, doctor, embed, eval, export, listings, train_teacher  # noqa: A004
+    from . import align, demo, distill, doctor, embed, eval, export, inspect, listings, train_teacher  # noqa: A004
 
     commands: dict[str, Callable[..., None]] = {
         "align": align.align,
+        "inspect": inspect.inspect,
         "train-teacher": train_teacher.train_teacher,
         "distill": distill.distill,
         "eval": eval.eval_command,

@@ -1,0 +1,1 @@
+"""Whether a folder of face crops is fit for training and evaluation."""

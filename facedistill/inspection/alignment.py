@@ -1,0 +1,225 @@
+"""Whether crops are aligned, judged by where a detector sees the landmarks in a sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facedistill.align.detectors import FaceDetector, Faces, Photo
+from facedistill.align.similarity import estimate_similarity, transform_points
+from facedistill.align.template import template
+from facedistill.data.images import read_image
+from facedistill.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+Verdict = Literal["aligned to the ArcFace template", "aligned, but to something else", "not aligned", "not known"]
+
+# Ours, in pixels of a face as large as in a 112 crop, measured with MTCNN on 150 images each. What a face's pose and
+# expression do to single landmarks is taken out first by fitting the template to each face's five.
+LARGEST_SPREAD = 2.4
+"""90th percentile of the faces' distance from their common place, up to which they count as aligned.
+
+LFW crops (112, 64, 128, 96 x 112, wide ones) have 1.5 to 1.9; the same turned at random by 4 degrees 3.0; LFW's photos,
+which are roughly centred, 4.1; FaceNet's crops of a detector's box with a margin 12.
+"""
+LARGEST_OFFSET = 2.0
+"""Distance of the common place from the template up to which that is what they are aligned to.
+
+LFW crops have 0.6, those enlarged by 5 % 1.0, those moved by 3 pixels 3.0, crops of the 128 custom 9.
+"""
+FEWEST_FACES = 5
+"""Faces below which nothing is said."""
+LEAST_SEEN = 0.5
+"""Share of the sample in which a face has to be seen for anything to be said."""
+
+_PADDING = 0.5  # of the longer side, on each side: an aligned crop leaves the face no surroundings
+_LARGEST = 500  # pixels of the longer side that the detector is given, before the padding
+_BATCH = 16
+_BASE = 112
+_CENTRE_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class AlignmentCheck:
+    """What the landmarks of a sample say; lengths are pixels of a 112 crop (the longer side scaled to 112).
+
+    Attributes:
+        detector: what saw the landmarks.
+        sampled: images looked at.
+        seen: those in which a face was seen.
+        error_median, error_p90: mean distance of an image's five landmarks from the template of its size; None where
+            no face was seen, as are the following.
+        spread_p90: 90th percentile of the distance of a face from the common place, pose taken out; of a face as large
+            as the template's.
+        offset: mean distance of the common place from the template.
+        scale, rotation, shift: of the common place against the template, around its middle: factor, degrees, pixels.
+        verdict: see `Verdict`.
+    """
+
+    detector: str
+    sampled: int
+    seen: int
+    error_median: float | None = None
+    error_p90: float | None = None
+    spread_p90: float | None = None
+    offset: float | None = None
+    scale: float | None = None
+    rotation: float | None = None
+    shift: tuple[float, float] | None = None
+    verdict: Verdict = "not known"
+
+    @property
+    def unseen_share(self) -> float:
+        """Share of the sample without a detection, 0 to 1."""
+        return 1 - self.seen / self.sampled if self.sampled else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "unseen_share": round(self.unseen_share, 4)}
+
+
+def check_alignment(
+    folder: Path,
+    names: Sequence[str],
+    detector: FaceDetector,
+    *,
+    sample: int = 200,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> AlignmentCheck:
+    """Look for the faces in a random sample of the images `names` below `folder`.
+
+    Args:
+        folder: where the images lie.
+        names: paths within it.
+        detector: any of the registry.
+        sample: how many images to look at, at most.
+        seed: decides which.
+        progress: called with the images done.
+    """
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:sample])
+    landmarks: list[Floats] = []
+    targets: list[Floats] = []
+    for start in range(0, len(chosen), _BATCH):
+        photos = [photo for index in chosen[start : start + _BATCH] if (photo := _read(folder, names[index]))]
+        for photo, found in zip(photos, find_landmarks(photos, detector), strict=True):
+            if found is not None:
+                longer = max(photo.image.shape[:2])
+                landmarks.append(found * (_BASE / longer))
+                targets.append(template(longer) * (_BASE / longer))
+        if progress is not None:
+            progress(min(start + _BATCH, len(chosen)))
+    shape = (-1, 5, 2)
+    return judge(
+        np.array(landmarks).reshape(shape),
+        np.array(targets).reshape(shape),
+        detector=detector.name,
+        sampled=len(chosen),
+    )
+
+
+def judge(landmarks: Floats, targets: Floats, *, detector: str, sampled: int) -> AlignmentCheck:
+    """The figures and the verdict for landmarks that were seen.
+
+    Args:
+        landmarks: (F, 5, 2), in pixels of a 112 crop.
+        targets: (F, 5, 2), the template of each image's size, in the same pixels.
+        detector: what saw them.
+        sampled: images looked at, F or more.
+    """
+    seen = len(landmarks)
+    if not seen:
+        return AlignmentCheck(detector, sampled, 0)
+    errors = np.linalg.norm(landmarks - targets, axis=2).mean(axis=1)
+    # The template of most images; a folder of many sizes is judged by that too.
+    kinds, counts = np.unique(targets.round(6), axis=0, return_counts=True)
+    target = kinds[counts.argmax()]
+    moved = transform_points(estimate_similarity(np.broadcast_to(target, landmarks.shape), landmarks), target)
+    place = estimate_similarity(target, np.median(moved, axis=0))
+    common = transform_points(place, target)
+    scale = float(np.hypot(place[0, 0], place[1, 0]))
+    spreads = np.linalg.norm(moved - common, axis=2).mean(axis=1) / scale
+    offset = float(np.linalg.norm(common - target, axis=1).mean())
+    shift = (common - target).mean(axis=0)
+    spread = float(np.percentile(spreads, 90))
+    verdict: Verdict = "aligned to the ArcFace template"
+    if seen < FEWEST_FACES or seen < LEAST_SEEN * sampled:
+        verdict = "not known"
+    elif spread > LARGEST_SPREAD:
+        verdict = "not aligned"
+    elif offset > LARGEST_OFFSET:
+        verdict = "aligned, but to something else"
+    return AlignmentCheck(
+        detector,
+        sampled,
+        seen,
+        error_median=round(float(np.median(errors)), 3),
+        error_p90=round(float(np.percentile(errors, 90)), 3),
+        spread_p90=round(spread, 3),
+        offset=round(offset, 3),
+        scale=round(scale, 4),
+        rotation=round(float(np.degrees(np.arctan2(place[1, 0], place[0, 0]))), 2),
+        shift=(round(float(shift[0]), 2), round(float(shift[1]), 2)),
+        verdict=verdict,
+    )
+
+
+def find_landmarks(photos: Sequence[Photo], detector: FaceDetector) -> list[Floats | None]:
+    """(5, 2) landmarks of the main face of each image in its pixels, None where none is seen.
+
+    Images are padded and brought to a moderate size first, unless the detector knows them by name only.
+    """
+    prepared = [_prepare(photo) if detector.looks_again else (photo, 1.0, 0) for photo in photos]
+    given = [photo for photo, _, _ in prepared]
+    found = detector.detect(given)
+    missed = [index for index, faces in enumerate(found) if not len(faces)]
+    if missed and detector.looks_again:
+        again = detector.detect([given[index] for index in missed], lenient=True)
+        for index, faces in zip(missed, again, strict=True):
+            found[index] = faces
+    landmarks: list[Floats | None] = []
+    for faces, (photo, scale, border) in zip(found, prepared, strict=True):
+        best = _main_face(faces, photo.image.shape)
+        # Landmarks count from the middle of the upper left pixel.
+        landmarks.append(None if best is None else (best - border + 0.5) / scale - 0.5)
+    return landmarks
+
+
+def _prepare(photo: Photo) -> tuple[Photo, float, int]:
+    """The image scaled and with its edge pixels repeated around it; the factor and the width of the border."""
+    longer = max(photo.image.shape[:2])
+    scale = min(max(1.0, _BASE / longer), _LARGEST / longer)
+    image = photo.image
+    if scale != 1:
+        size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
+    border = round(_PADDING * max(image.shape[:2]))
+    padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
+    return Photo(photo.name, np.asarray(padded, dtype=np.uint8)), scale, border
+
+
+def _main_face(faces: Faces, shape: tuple[int, ...]) -> Floats | None:
+    """The landmarks of the largest and most central face (area - 2 distance^2)."""
+    if not len(faces):
+        return None
+    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    distances = ((middles - (shape[1] / 2, shape[0] / 2)) ** 2).sum(axis=1)
+    best = int(np.argmax(sides.prod(axis=1) - _CENTRE_WEIGHT * distances))
+    return np.asarray(faces.landmarks[best], dtype=np.float64)
+
+
+def _read(folder: Path, name: str) -> Photo | None:
+    try:
+        return Photo(name, read_image(folder / name))
+    except DataError:  # gone since it was scanned
+        return None

@@ -1,0 +1,152 @@
+"""What is wrong with a folder of crops, one line each, with the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from facedistill.align.template import TEMPLATE_NAME
+from facedistill.data.images import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from facedistill.inspection.report import InspectReport
+
+# Photos in formats that are not read; other files (lists, reports) are no reason to warn.
+_PHOTO_SUFFIXES = frozenset(
+    {".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".tif", ".tiff"}
+)
+_MANY_SINGLES = 0.5  # share of the identities (ours)
+_MANY_UNSEEN = 0.1  # share of the sample (ours)
+
+
+def find_warnings(report: InspectReport) -> list[str]:
+    """Every warning, the gravest kind first."""
+    return [*_about_files(report), *_about_identities(report), *_about_copies(report), *_about_crops(report)]
+
+
+def _about_files(report: InspectReport) -> Iterator[str]:
+    if report.unreadable:
+        name, reason = report.unreadable[0]
+        yield (
+            f"{_count(len(report.unreadable), 'file is', 'files are')} no whole image, such as {name}: {reason}; "
+            "fetch or make them again, or delete them"
+        )
+    unread = {
+        suffix: count
+        for suffix, count in report.other_files.items()
+        if suffix in _PHOTO_SUFFIXES and suffix not in IMAGE_SUFFIXES
+    }
+    if unread:
+        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in unread.items())
+        yield f"photos of a format that is not read are left out ({suffixes}); convert them to .png or .jpg"
+    if report.outside_links:
+        yield (
+            f"{_count(len(report.outside_links), 'symbolic link leads', 'symbolic links lead')} out of the folder and "
+            f"{'is' if len(report.outside_links) == 1 else 'are'} not followed, such as {report.outside_links[0]}; "
+            "copy into the folder what belongs to it"
+        )
+
+
+def _about_identities(report: InspectReport) -> Iterator[str]:
+    if report.outside:
+        yield (
+            f"{_count(report.outside, 'image lies', 'images lie')} in the folder itself, so nothing says who is "
+            "shown; put the images of each person into a sub-folder of their own"
+        )
+    if report.identities == 1:
+        yield "there is one identity only, so there is no pair of two people; add others"
+    if report.identities and report.single_identities >= _MANY_SINGLES * report.identities:
+        yield (
+            f"{report.single_identities} of {_count(report.identities, 'identity has', 'identities have')} one image, "
+            "which gives no positive pair; add images, or leave these people out where pairs are needed"
+        )
+
+
+def _about_copies(report: InspectReport) -> Iterator[str]:
+    across = [group for group in report.duplicates if group.identities > 1]
+    within = [group for group in report.duplicates if group.identities == 1]
+    if across:
+        first = across[0].names
+        yield (
+            f"{_count(len(across), 'picture is', 'pictures are')} filed under more than one identity, such as "
+            f"{first[0]} and {first[-1]}: a wrong label or a leak; keep the right one of each"
+        )
+    if report.near_duplicates:
+        pair = report.near_duplicates[0]
+        yield (
+            f"{_count(len(report.near_duplicates), 'pair', 'pairs')} of two identities show one picture in two "
+            f"versions, such as {pair.first} and {pair.second}; look at them and keep the right one of each"
+        )
+    if report.unchecked_pairs:
+        yield (
+            f"{report.unchecked_pairs} pairs of similar hashes were not compared, so near-duplicates may be missing; "
+            "remove those that are listed and inspect again"
+        )
+    if within:
+        extra = sum(len(group.names) - 1 for group in within)
+        yield (
+            f"{_count(extra, 'image repeats', 'images repeat')} another of the same identity, such as "
+            f"{within[0].names[0]} and {within[0].names[1]}; delete the copies, they give pairs that are no test"
+        )
+
+
+def _about_crops(report: InspectReport) -> Iterator[str]:
+    width, height = report.common_size
+    if report.size_counts > 1:
+        yield (
+            f"the images have {report.size_counts} sizes, most are {width} x {height}; bring them to one size with "
+            "facedistill align --size"
+        )
+    yield from _about_alignment(report)
+    made = report.made_by_align
+    if made is None:
+        return
+    size, name = made.get("size"), made.get("template")
+    if isinstance(size, int) and (width, height) != (size, size):
+        yield (
+            f"align-report.json says that the crops are {size} x {size}, and most are {width} x {height}; "
+            "align the photos again, or remove the report if it belongs to other crops"
+        )
+    if name is not None and name != TEMPLATE_NAME:
+        yield f"align-report.json names the template {name!r}, not {TEMPLATE_NAME!r}; use models trained on that one"
+    check = report.alignment
+    if (
+        name == TEMPLATE_NAME
+        and check is not None
+        and check.verdict in ("not aligned", "aligned, but to something else")
+    ):
+        yield (
+            "align-report.json says that the crops are aligned to the template, and the landmarks say otherwise; "
+            "look at some crops, the files may have been replaced"
+        )
+
+
+def _about_alignment(report: InspectReport) -> Iterator[str]:
+    check = report.alignment
+    if check is None:
+        return
+    if check.verdict == "not aligned":
+        yield (
+            f"looks like unaligned photos, or crops around a box (faces stray by {check.spread_p90:.1f} pixels of a "
+            "112 crop): run facedistill align first, on the whole photos"
+        )
+    elif check.verdict == "aligned, but to something else" and check.shift is not None:
+        yield (
+            f"aligned, but not to the ArcFace template: scale {check.scale:.2f}, turned by {check.rotation:.1f} "
+            f"degrees, moved by ({check.shift[0]:+.1f}, {check.shift[1]:+.1f}) pixels of a 112 crop; align the photos "
+            "again, or use models trained on such crops only"
+        )
+    elif check.verdict == "not known":
+        yield (
+            f"a face is seen in {check.seen} of {check.sampled} sampled images, too few to say whether they are "
+            "aligned; look at some, or try another --detector"
+        )
+    if check.verdict != "not known" and check.unseen_share > _MANY_UNSEEN:
+        yield (
+            f"no face is seen in {100 * check.unseen_share:.0f} % of the sampled images; look at some, or try another "
+            "--detector"
+        )
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

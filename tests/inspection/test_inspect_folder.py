@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facedistill.align.template import template
+from facedistill.errors import UsageError
+from facedistill.inspection.inspect_folder import inspect_folder
+from facedistill.inspection.scan import scan_images
+
+
+def test_a_good_folder(faces: Path) -> None:
+    report = inspect_folder(faces)
+    assert (report.images, report.identities, report.single_identities) == (48, 8, 0)
+    assert report.images_per_identity == (6, 6.0, 6)
+    assert (report.common_size, report.common_size_images, report.size_counts) == ((64, 64), 48, 1)
+    assert (report.formats, report.alignment, report.made_by_align) == ({"png": 48}, None, None)
+    assert report.warnings == []
+    assert ("images per identity", "6 to 6, median 6") in report.table()[1]
+    assert (report.findings_table()[1], report.alignment_table()) == ([], None)
+    json.dumps(report.to_dict())
+
+
+def test_each_trouble_has_its_warning(crops: Path, plant: Callable[..., None]) -> None:
+    shutil.copy(crops / "person_000000" / "0000.png", crops / "person_000000" / "again.png")
+    shutil.copy(crops / "person_000001" / "0000.png", crops / "person_000002" / "stolen.png")
+    plant("stray.png", np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8))
+    (crops / "person_000000" / "broken.jpg").write_bytes(b"")
+    (crops / "photo.heic").write_bytes(b"x")
+    (crops / "align-report.json").write_text(json.dumps({"size": 112, "template": "mine", "rows": []}))
+    report = inspect_folder(crops)
+    expected = [
+        "1 file is no whole image, such as person_000000/broken.jpg: the file is empty (zero bytes)",
+        "not read are left out (1 .heic); convert",
+        "1 image lies in the folder itself",
+        "1 picture is filed under more than one identity, such as person_000001/0000.png and person_000002/stolen.png",
+        "1 image repeats another of the same identity",
+        "the images have 2 sizes, most are 64 x 64",
+        "says that the crops are 112 x 112, and most are 64 x 64",
+        "names the template 'mine', not 'arcface'",
+    ]
+    assert len(report.warnings) == len(expected)
+    for warning, text in zip(report.warnings, expected, strict=True):
+        assert text in warning
+    assert report.made_by_align == {"size": 112, "template": "mine"}
+    assert report.to_dict()["unreadable"][0]["name"] == "person_000000/broken.jpg"
+    assert [row[0] for row in report.findings_table()[1]] == [
+        "no whole image", "equal, across identities", "equal, one identity",
+    ]  # fmt: skip
+
+
+def test_people_without_pairs(crops: Path, plant: Callable[..., None]) -> None:
+    for folder in sorted(crops.iterdir())[1:]:
+        shutil.rmtree(folder)
+    assert inspect_folder(crops).warnings == [
+        "there is one identity only, so there is no pair of two people; add others"
+    ]
+    plant("zoe/0.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    report = inspect_folder(crops)
+    assert report.single_identities == 1
+    assert "1 of 2 identities have one image" in report.warnings[0]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
+def test_a_damaged_align_report_is_passed_over(crops: Path, text: str) -> None:
+    (crops / "align-report.json").write_text(text)
+    assert inspect_folder(crops).made_by_align is None
+
+
+@pytest.mark.parametrize(
+    ("move", "warning"),
+    [
+        (lambda rng: np.zeros(2), None),
+        (lambda rng: np.array([0.0, 8.0]), "aligned, but not to the ArcFace template: scale 1.00, turned by"),
+        (lambda rng: rng.normal(0, 8, 2), "looks like unaligned photos"),
+    ],
+)
+def test_the_alignment_is_warned_about(
+    tmp_path: Path, share_detector: Callable[..., Any], faces: Path, move: Callable[..., Any], warning: str | None
+) -> None:
+    rng = np.random.default_rng(0)
+    landmarks = {name: (template() + move(rng)) for name in scan_images(faces).names}
+    calls: list[tuple[int, int]] = []
+    report = inspect_folder(
+        faces,
+        detector=Scaled(share_detector(landmarks)),
+        sample=30,
+        progress=lambda *call: calls.append(call),
+    )
+    assert calls[-1] == (78, 78)
+    assert report.alignment is not None
+    assert report.alignment.sampled == 30
+    assert [text for text in report.warnings if warning is None or warning not in text] == []
+    assert len(report.warnings) == (warning is not None)
+    made = replace(report, made_by_align={"size": 64, "template": "arcface"})
+    assert ("landmarks say otherwise" in " ".join(made.warnings)) == (warning is not None)
+    assert report.alignment_table() is not None
+
+
+class Scaled:
+    """The stand-in gets crops of 64 enlarged to 112, the size in which its landmarks are given."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.name, self.settings, self.looks_again = inner, inner.name, inner.settings, True
+
+    def detect(self, photos: Any, *, lenient: bool = False) -> Any:
+        assert {photo.image.shape for photo in photos} <= {(224, 224, 3)}
+        return self.inner.detect(photos, lenient=lenient)
+
+
+def test_workers_change_nothing(faces: Path) -> None:
+    assert inspect_folder(faces, workers=1) == inspect_folder(faces, workers=3)
+
+
+def test_numbers_out_of_range(faces: Path) -> None:
+    with pytest.raises(UsageError, match="0 workers"):
+        inspect_folder(faces, workers=0)
+    with pytest.raises(UsageError, match="a sample of -1"):
+        inspect_folder(faces, sample=-1)
+
+
+def test_only_broken_files(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.jpg").write_bytes(b"x")
+    report = inspect_folder(tmp_path)
+    assert (report.images, report.identities, report.common_size, report.images_per_identity) == (0, 0, (0, 0), None)
+    assert len(report.warnings) == 1
+    report.table()

@@ -48,9 +48,9 @@ _OUTPUT_SIZE = 48
 # Boxes of one photo and scale that go on: a noisy photo of many pixels has more than memory for their overlaps.
 _MOST_BOXES = 1000
 # What goes through a network at once. On a CPU more than this falls out of the cache and is slower; a GPU wants more.
-_PIXELS_AT_ONCE = {"cpu": 40_000, "cuda": 4_000_000}
-_REFINED_AT_ONCE = {"cpu": 64, "cuda": 4096}
-_OUTPUT_AT_ONCE = {"cpu": 16, "cuda": 1024}
+_PIXELS_AT_ONCE = {"cpu": 25_000, "cuda": 4_000_000}
+_REFINED_AT_ONCE = {"cpu": 16, "cuda": 4096}
+_OUTPUT_AT_ONCE = {"cpu": 8, "cuda": 1024}
 
 
 @DETECTORS.register(
@@ -105,7 +105,7 @@ class Mtcnn:
         smallest = [self._smallest(photo.image, lenient) for photo in photos]
         reduced = [_reduce(photo.image, size) for photo, size in zip(photos, smallest, strict=True)]
         # The networks were trained on transposed images: their first axis is x. So is that of everything below.
-        images = [np.ascontiguousarray(image.transpose(1, 0, 2)) for image, _ in reduced]
+        images = [np.asarray(cv2.transpose(image), np.uint8) for image, _ in reduced]
         factors = [factor for _, factor in reduced]
         limits = [size / float(factor.max()) for size, factor in zip(smallest, factors, strict=True)]
         boxes, owners = self._propose(images, limits, thresholds[0])

@@ -36,19 +36,27 @@ def suppress(
     groups = np.zeros(len(boxes), dtype=np.intp) if groups is None else groups
     order = np.lexsort((-np.arange(len(boxes)), -scores, groups))
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    # A table with a row a group: (G, M) places in `order`, M the size of the largest group; empty cells are dead.
-    ranks = np.arange(sizes.max())
+    # A table with a row a group, the largest group first: (G, M) places in `order`; the cells past a group's end are
+    # dead. A rank has to do with the groups in which its box is still alive, and with the columns that these fill.
+    by_size = np.argsort(-sizes, kind="stable")
+    sizes, starts = sizes[by_size], starts[by_size]
+    ranks = np.arange(sizes[0])
     alive = ranks < sizes[:, None]
     table = order[np.where(alive, starts[:, None] + ranks, 0)]
-    corners = boxes[table]
-    areas = (corners[..., 2:] - corners[..., :2]).prod(axis=2)
+    x1, y1, x2, y2 = (boxes[:, side][table] for side in range(4))
+    areas = (x2 - x1) * (y2 - y1)
     for rank in ranks[:-1]:
-        judges = alive[:, rank]
-        best, rest = corners[judges, rank, None], corners[judges, rank + 1 :]
-        upper = np.maximum(best[..., :2], rest[..., :2])
-        lower = np.minimum(best[..., 2:], rest[..., 2:])
-        shared = (lower - upper).clip(min=0).prod(axis=2)
-        mine, theirs = areas[judges, rank, None], areas[judges, rank + 1 :]
+        judges = np.flatnonzero(alive[:, rank])
+        if not len(judges) or sizes[judges[0]] == rank + 1:
+            continue
+        judged = slice(rank + 1, sizes[judges[0]])
+        width = np.minimum(x2[judges, rank, None], x2[judges, judged])
+        width -= np.maximum(x1[judges, rank, None], x1[judges, judged])
+        height = np.minimum(y2[judges, rank, None], y2[judges, judged])
+        height -= np.maximum(y1[judges, rank, None], y1[judges, judged])
+        shared = width.clip(min=0) * height.clip(min=0)
+        mine, theirs = areas[judges, rank, None], areas[judges, judged]
         whole = np.minimum(mine, theirs) if against_smaller else mine + theirs - shared
-        alive[judges, rank + 1 :] &= shared <= threshold * whole
-    return np.asarray(table[alive])
+        alive[judges, judged] &= shared <= threshold * whole
+    back = np.argsort(by_size)
+    return np.asarray(table[back][alive[back]])

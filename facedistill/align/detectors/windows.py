@@ -28,13 +28,16 @@ class Windows:
 
     def __init__(self, images: Sequence[npt.NDArray[np.uint8]]) -> None:
         # One flat table for all photos, so that windows of several photos are looked up together.
-        depth = cv2.CV_32S if all(image.shape[0] * image.shape[1] <= _MOST_PIXELS for image in images) else cv2.CV_64F
-        tables = [cv2.integral(image, sdepth=depth) for image in images]
-        shapes = [table.shape[:2] for table in tables]
-        self._sides = np.array(shapes, dtype=np.int64).reshape(-1, 2) - 1
-        self._widths = np.array([width for _, width in shapes], dtype=np.int64)
-        self._offsets = np.cumsum([0, *(height * width for height, width in shapes)])[:-1]
-        self._sums = np.concatenate([np.zeros((0, 3), np.int32), *(table.reshape(-1, 3) for table in tables)])
+        self._sides = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
+        fits = (self._sides.prod(axis=1) <= _MOST_PIXELS).all()
+        depth, dtype = (cv2.CV_32S, np.int32) if fits else (cv2.CV_64F, np.float64)
+        self._widths = self._sides[:, 1] + 1
+        ends = np.cumsum((self._sides + 1).prod(axis=1))
+        self._offsets = np.concatenate([[0], ends])[:-1]
+        self._sums = np.empty((int(ends[-1]) if len(ends) else 0, 3), dtype=dtype)
+        for image, offset, end in zip(images, self._offsets, ends, strict=True):
+            table = self._sums[offset:end].reshape(image.shape[0] + 1, image.shape[1] + 1, 3)
+            cv2.integral(image, sum=table, sdepth=depth)
 
     def cut(self, boxes: Floats, photos: npt.NDArray[np.intp], size: int) -> Floats:
         """(N, size, size, 3) float32 means, 0 to 255, of N windows.

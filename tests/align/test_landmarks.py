@@ -33,12 +33,12 @@ def write(tmp_path: Path, text: str, name: str = "l.csv") -> Path:
 def test_the_table_of_an_alignment(tmp_path: Path) -> None:
     """Two faces of one photo, the better one first; numbers as the table rounds them."""
     rows = [
-        FaceRow("a/1, é.jpg", f"a/1_{index}.png", 9, "plain", 2, score, 50.0, 1.0, 0.0, box,
+        FaceRow("a/1, é\u2028.jpg", f"a/1_{index}.png", 9, "plain", 2, score, 50.0, 1.0, 0.0, box,
                 tuple(POINTS.ravel() + index), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
         for index, (score, box) in enumerate([(0.7, (1.5, 2.0, 30.0, 41.25)), (0.9, (5.0, 6.0, 70.0, 80.0))])
     ]  # fmt: skip
     (tmp_path / "landmarks.csv").write_bytes(face_lines(rows, header=True))
-    faces, none = find(tmp_path / "landmarks.csv", "a/1, é.jpg", "a/2.jpg")
+    faces, none = find(tmp_path / "landmarks.csv", "a/1, é\u2028.jpg", "a/2.jpg")
     np.testing.assert_allclose(faces.scores, [0.9, 0.7])
     np.testing.assert_allclose(faces.boxes, [(5, 6, 70, 80), (1.5, 2, 30, 41.25)])
     np.testing.assert_allclose(faces.landmarks, [POINTS + 1, POINTS])

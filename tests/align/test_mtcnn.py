@@ -205,3 +205,14 @@ def test_damaged_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, conte
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(ModelFileError, match=r"pnet\.onnx: the MTCNN network cannot be loaded"):
         Mtcnn()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["mtcnn", "centerface"])
+def test_cuda_sees_what_the_cpu_sees(name: str, portrait: np.ndarray) -> None:
+    photos = [Photo("a", portrait), Photo("b", portrait[::-1].copy()), Photo("c", portrait[:300, 50:400].copy())]
+    on_cpu, on_cuda = (DETECTORS[name](device=device).detect(photos) for device in ("cpu", "cuda"))
+    assert [len(faces) for faces in on_cpu] == [len(faces) for faces in on_cuda]
+    for cpu, cuda in zip(on_cpu, on_cuda, strict=True):
+        np.testing.assert_allclose(cpu.scores, cuda.scores, atol=1e-2)
+        np.testing.assert_allclose(cpu.landmarks, cuda.landmarks, atol=1.0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
@@ -39,6 +39,18 @@ def test_agrees_with_scikit_image(seed: int) -> None:
     np.testing.assert_allclose(
         estimate_similarity(source, template()), skimage_estimate(source, template()), rtol=1e-9, atol=1e-9
     )
+
+
+@given(seeds, st.integers(2, 9))
+def test_agrees_with_scikit_image_on_any_points(seed: int, count: int) -> None:
+    """Which in two dimensions never mirrors either: its singular value decomposition turns the sign round."""
+    rng = np.random.default_rng(seed)
+    source, target = rng.normal(0, 40, (2, count, 2)) + rng.uniform(-500, 500, (2, 1, 2))
+    ours = estimate_similarity(source, target)
+    np.testing.assert_allclose(ours, skimage_estimate(source, target), rtol=1e-9, atol=1e-9)
+    assert np.linalg.det(ours[:, :2]) >= 0
+    mirrored = estimate_similarity(source * (-1, 1), target)
+    assert np.linalg.det(mirrored[:, :2]) >= 0
 
 
 @given(seeds)
@@ -179,3 +191,33 @@ def test_shrinking_keeps_the_place(draw_dots: Draw, find_dots: Find, scale: floa
     dots = find_dots(warp(photo, estimate_similarity(landmarks, template()), 112))
     assert dots is not None
     assert np.abs(dots - template()).max() < 0.1
+
+
+def soft_noise(seed: int, height: int, width: int) -> np.ndarray:
+    """A picture without fine detail, so that sampling it twice blurs nothing away."""
+    coarse = np.random.default_rng(seed).uniform(20, 235, (height // 12, width // 12, 3))
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seeds,
+    st.floats(-np.pi, np.pi),
+    st.floats(0.7, 1.9),
+    st.tuples(st.floats(-15, 15), st.floats(-15, 15)),
+    st.sampled_from([96, 112, 128, 160, 224]),
+)
+def test_a_photo_that_was_turned_scaled_and_moved_gives_the_same_crop(
+    seed: int, angle: float, scale: float, shift: tuple[float, float], size: int
+) -> None:
+    photo = soft_noise(seed, 360, 360)
+    landmarks = template() + 124 + np.random.default_rng(seed).normal(0, 2, (5, 2))
+    # About the photo's middle, so that the face stays in the picture.
+    change = similarity(scale, angle, (0, 0))
+    change[:, 2] = np.array([450, 450]) + shift - change[:, :2] @ np.array([180, 180])
+    changed = np.asarray(cv2.warpAffine(photo, change, (900, 900), flags=cv2.INTER_CUBIC), np.uint8)
+    before = warp(photo, estimate_similarity(landmarks, template(size)), size)
+    after = warp(changed, estimate_similarity(transform_points(change, landmarks), template(size)), size)
+    difference = np.abs(before.astype(int) - after.astype(int))
+    assert difference.mean() < 1.5
+    assert np.percentile(difference, 99) < 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from array import array
 from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ def read_landmarks(path: Path) -> LandmarkRows:
 
 
 def _table_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
-    reader = csv.reader(text.splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(text, newline=""))  # a name may hold what splitlines takes for a line's end
     header = next(reader)
     boxed = [name for name in _BOX_COLUMNS if name in header]
     for name in (*LANDMARK_COLUMNS, *(_BOX_COLUMNS if boxed else ())):

@@ -29,9 +29,12 @@ def open_session(
     options.intra_op_num_threads = threads
     # Only fatal messages: without a GPU the GPU build prints pages about libraries it does not need.
     options.log_severity_level = 4
-    providers = ["CPUExecutionProvider"]
+    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
     if device != "cpu" and has_cuda():
-        providers.insert(0, "CUDAExecutionProvider")
+        # By default every new shape of input is timed with every algorithm first: batches of photos have many shapes,
+        # and the winner, so the last bits of a result too, would differ from run to run.
+        providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
+        options.use_deterministic_compute = True
     elif device == "cuda":
         raise ModelFileError(
             "onnxruntime has no CUDA here", place=path, next_step="Install onnxruntime-gpu, or use --device cpu"

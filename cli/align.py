@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import options as o
-from .console import note, print_table, progress, say, silence_opencv, write_json
+from .console import note, print_table, progress, say, silence_codecs, write_json
 
 FACE = "Which faces"
 
@@ -66,9 +66,11 @@ def align(
     from facedistill.align.choice import Limits
     from facedistill.align.detectors import DETECTORS
     from facedistill.align.pipeline import align_folder
-    from facedistill.errors import DataError
+    from facedistill.errors import DataError, UsageError
 
-    silence_opencv()
+    silence_codecs()
+    if json_file is not None and any(json_file.resolve().is_relative_to(folder.resolve()) for folder in (photos, out)):
+        raise UsageError("the result would be written among the photos or the crops", place=json_file)
     limits = Limits(min_face=min_face, min_score=min_score, max_yaw=max_yaw, min_sharpness=min_sharpness)
     with progress("Aligning", unit="photos", quiet=quiet) as callback:
         report = align_folder(
@@ -86,29 +88,13 @@ def align(
             strict=strict,
             progress=callback,
         )
-    write_json(json_file, report.to_dict())
     columns, rows = report.table()
     speed = f", {report.worked / report.seconds:.0f} a second" if report.worked and report.seconds else ""
     print_table("", columns, rows, quiet=quiet)
-    say(f"{report.crops} crops; {report.worked} photos in {report.seconds:.1f} s{speed}", quiet=quiet)
-    say(f"Crops: {out}; to look at: {out / 'report.html'}; in tables: landmarks.csv and missed.csv", quiet=quiet)
-    if report.added:
-        note(f"{report.added} photo(s) have come since the first run and were taken in")
-    if report.remade:
-        note(f"{report.remade} crop(s) were missing and have been made again")
-    if report.lost:
-        note(f"{report.lost} crop(s) in landmarks.csv are missing, and their photos are gone")
-    if report.missed:
-        note(f"{report.missed} photo(s) gave no crop; {out / 'missed.csv'} says why")
-    if report.ignored:
-        most = sorted(report.ignored.items(), key=lambda item: (-item[1], item[0]))
-        kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in most[:6])
-        note(f"{sum(report.ignored.values())} file(s) in {photos} are no images that can be read here: {kinds}")
-    if report.strangers > 0:
-        note(f"{report.strangers} image(s) in {out} belong to none of these photos; remove them before training")
+    say(f"Crops: {report.crops}. Photos this time: {report.worked} in {report.seconds:.1f} s{speed}", quiet=quiet)
+    say(f"They are in {out}; to look at: {out / 'report.html'}; as tables: landmarks.csv, missed.csv", quiet=quiet)
+    for line in report.notes():
+        note(line)
+    write_json(json_file, report.to_dict())
     if not report.crops:
-        raise DataError(
-            "no face was found in any photo",
-            place=photos,
-            next_step="Try --min-face 20, or photos of higher resolution",
-        )
+        raise DataError("no photo gave a crop", place=photos, next_step=report.advice())

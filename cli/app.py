@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -67,6 +68,10 @@ register_commands()
 
 def main() -> None:
     """Run the command line; errors become a message and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test or another program may have put something else there
+            # A file name may be no valid text; that is no reason to fail once the work is done.
+            stream.reconfigure(errors="backslashreplace")
     with report():
         app(prog_name="facedistill")
     sys.exit(0)

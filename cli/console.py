@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,18 +58,37 @@ def numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
     return bool(cells) and all(cell.lstrip("+-")[:1].isdigit() for cell in cells)
 
 
-def silence_opencv() -> None:
-    """Keep OpenCV from printing about a broken image what a report of ours says better."""
+def silence_codecs() -> None:
+    """Keep OpenCV and the codecs beneath it from printing about broken images, without a file name, over the progress.
+
+    libjpeg and libpng write to file descriptor 2 itself, so that leads nowhere from here on, and `sys.stderr` to where
+    it led before. With --debug everything stays as it is.
+    """
     import cv2
 
+    if os.environ.get("FACEDISTILL_DEBUG"):
+        return
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    before = sys.__stderr__
+    if before is not None and sys.stderr is before:
+        before.flush()
+        sys.stderr = os.fdopen(os.dup(2), "w", encoding=before.encoding, errors="backslashreplace", buffering=1)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
 
 
 def write_json(path: Path | None, value: Any) -> None:
     """Write a command's result as JSON where `--json` asked for it."""
-    if path is not None:
+    if path is None:
+        return
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        from facedistill.errors import DataError
+
+        raise DataError(f"the result cannot be written ({error.strerror})", place=path) from error
 
 
 @contextmanager

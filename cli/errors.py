@@ -14,7 +14,7 @@ def report() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; what was finished is kept (--resume goes on where the command has it)", 130)
+        fail("interrupted. A command that has --resume goes on from what it finished; others begin again", 130)
     except BrokenPipeError:
         # The reader of our output has gone (as with `| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -27,7 +27,7 @@ def report() -> Iterator[None]:
         if isinstance(error, FacedistillError):
             fail(str(error), error.exit_status)
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            fail(f"out of memory ({error}). Use a smaller --batch-size", 1)
+            fail(f"out of memory ({error}). Use a smaller --batch-size, or fewer --workers", 1)
         if isinstance(error, OSError) and error.strerror:
             fail(f"{error.filename or 'a file'}: {error.strerror.lower()}", 1)
         fail(f"unexpected {type(error).__name__}: {error}. Run again with 'facedistill --debug ...' for the details", 1)
@@ -42,7 +42,9 @@ def fail(message: str, status: int) -> None:
 
 
 def escape(text: str) -> str:
-    """`text` with nothing in it that Rich would take for markup."""
+    """`text` with nothing in it that Rich would take for markup, or the terminal for a command."""
     from rich.markup import escape as escape_markup
 
-    return escape_markup(text)
+    return escape_markup(
+        "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+    )

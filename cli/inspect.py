@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from . import options as o
-from .console import note, print_table, progress, say, silence_opencv, write_json
+from .console import note, print_table, progress, say, silence_codecs, write_json
+from .errors import escape
 
 
 def inspect(
@@ -34,15 +35,21 @@ def inspect(
     """
     from facedistill.align.detectors import DETECTORS
     from facedistill.errors import DataError
-    from facedistill.inspection.inspect_folder import inspect_folder
+    from facedistill.inspection.inspect_folder import check_detector, inspect_folder
+    from facedistill.inspection.shown_name import shown_name
+    from facedistill.inspection.warnings import counted
+    from facedistill.onnx_session import check_device
 
-    silence_opencv()
-    looker = DETECTORS[detector](file=detector_file, device=device) if sample else None
+    silence_codecs()
+    check_device(device)
+    check_detector(detector)
+    factory = DETECTORS[detector]
+    looker = factory(file=detector_file, device=device) if sample else None
     with progress("Inspecting", quiet=quiet) as callback:
         report = inspect_folder(data, detector=looker, sample=sample, workers=workers, progress=callback)
     write_json(json_file, report.to_dict())
     for title, table in (
-        (str(data), report.table()),
+        (escape(shown_name(str(data))), report.table()),
         ("", report.alignment_table()),
         ("", report.findings_table()),
     ):
@@ -55,5 +62,7 @@ def inspect(
         say("Nothing to warn about.", quiet=quiet)
     elif strict:
         raise DataError(
-            f"{len(warnings)} warning(s), and --strict accepts none", place=data, next_step="See the notes above"
+            f"{counted(len(warnings), 'warning', 'warnings')}, and --strict accepts none",
+            place=data,
+            next_step="See the notes above",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from facedistill.errors import ModelFileError
+from facedistill.errors import ModelFileError, UsageError
 
 
 def open_session(
@@ -23,8 +23,10 @@ def open_session(
         model: the serialised network, where it isn't just what `path` holds; `path` then only names it in errors.
 
     Raises:
+        UsageError: `device` is another word.
         ModelFileError: the file cannot be loaded, or `device` is "cuda" and there is none.
     """
+    check_device(device)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     # Only fatal messages: without a GPU the GPU build prints pages about libraries it does not need.
@@ -36,13 +38,17 @@ def open_session(
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
         options.use_deterministic_compute = True
     elif device == "cuda":
-        raise ModelFileError(
-            "onnxruntime has no CUDA here", place=path, next_step="Install onnxruntime-gpu, or use --device cpu"
-        )
+        raise ModelFileError("onnxruntime has no CUDA here", next_step="Install onnxruntime-gpu, or use --device cpu")
     try:
         return ort.InferenceSession(str(path) if model is None else model, options, providers=providers)
     except Exception as error:  # onnxruntime's own errors share no public base class
         raise ModelFileError(f"the ONNX file cannot be loaded ({error})", place=path) from error
+
+
+def check_device(device: str) -> None:
+    """UsageError for a device other than auto, cpu and cuda."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"the device is '{device}'", next_step="Use auto, cpu or cuda")
 
 
 def has_cuda() -> bool:

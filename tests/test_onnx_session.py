@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from facedistill import onnx_session
-from facedistill.errors import ModelFileError
+from facedistill.errors import ModelFileError, UsageError
 from facedistill.onnx_session import has_cuda, open_session
 
 
@@ -21,8 +21,13 @@ def test_a_file_that_is_no_network(tmp_path: Path) -> None:
 
 def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(onnx_session, "has_cuda", lambda: False)
-    with pytest.raises(ModelFileError, match=r"onnxruntime has no CUDA here\. Install onnxruntime-gpu, or use"):
+    with pytest.raises(ModelFileError, match=r"^onnxruntime has no CUDA here\. Install onnxruntime-gpu, or use"):
         open_session(tmp_path / "x.onnx", device="cuda")
+
+
+def test_a_device_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the device is 'gpu'\. Use auto, cpu or cuda"):
+        open_session(tmp_path / "x.onnx", device="gpu")
 
 
 def test_no_driver_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,13 @@ from facedistill.errors import DataError
 _PIXELS_AT_ONCE = 8_000_000
 
 
+_NOT_LISTED = "the file of landmarks names no such photo"
+
+
+class Stopped(Exception):  # noqa: N818  (no error: the work was given up because another part has failed)
+    """Raised in a worker that was told to stop."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One photo of the plan.
@@ -77,14 +84,20 @@ class CropMaker:
     limits: Limits
     strict: bool = False
 
-    def make(self, jobs: Sequence[Job]) -> ChunkResult:
+    def make(self, jobs: Sequence[Job], stop: threading.Event | None = None) -> ChunkResult:
         """The crops of some photos, written; rows in the photos' order.
 
+        Args:
+            jobs: the photos.
+            stop: when set, the work is given up with `Stopped` as soon as possible.
+
         Raises:
-            DataError: a crop cannot be written, or `strict` and a photo cannot be read.
+            DataError: `strict` and a photo cannot be read.
+            UsageError: see `crop_path`.
+            OSError: a crop cannot be written.
         """
         result = ChunkResult()
-        for photos, problems in self._read(jobs):
+        for photos, problems in self._read(jobs, stop or threading.Event()):
             sightings = iter(find_faces(photos, self.detector))
             waiting = iter(photos)
             for problem in problems:
@@ -103,29 +116,36 @@ class CropMaker:
         return f"{stem}.face{face}{self.suffix}" if self.choice == "all" else f"{stem}{self.suffix}"
 
     def remake(self, row: FaceRow) -> bool:
-        """Write the crop of a row again, from its landmarks; False where the photo is gone."""
+        """Write the crop of a row again, from its landmarks; False where the photo is gone or another one now."""
         try:
             image = read_image(self.photos / row.photo)
-        except DataError:
+            matrix = estimate_similarity(np.array(row.landmarks).reshape(5, 2), template(self.size))
+        except (DataError, MemoryError, cv2.error):
             return False
-        landmarks = np.array(row.landmarks).reshape(5, 2)
-        crop = warp(image, estimate_similarity(landmarks, template(self.size)), self.size)
-        self._write(row.crop, encode_image(crop, self.suffix, self.quality))
+        encoded = encode_image(warp(image, matrix, self.size), self.suffix, self.quality)
+        if len(encoded) != row.bytes:
+            return False  # of another photo these would be the wrong landmarks
+        self._write(row.crop, encoded)
         return True
 
-    def _read(self, jobs: Sequence[Job]) -> Iterator[tuple[list[Photo], list[MissedRow | None]]]:
+    def _read(self, jobs: Sequence[Job], stop: threading.Event) -> Iterator[tuple[list[Photo], list[MissedRow | None]]]:
         """The photos, a few at a time so that large ones fit in memory, and for each job its problem or None."""
         photos: list[Photo] = []
         problems: list[MissedRow | None] = []
         pixels = 0
         for job in jobs:
+            if stop.is_set():
+                raise Stopped
             problem = job.problem
             if problem is None:
                 try:
                     image = read_image(self.photos / job.photo)
                 except DataError as error:
-                    if self.strict:
-                        raise
+                    # A photo that was removed is no reason to stop: it is what the last stop asked for.
+                    if self.strict and not isinstance(error.__cause__, FileNotFoundError):
+                        raise DataError(
+                            error.cause, place=error.place, next_step="Repair or remove it, or leave out --strict"
+                        ) from error
                     problem = MissedRow(job.photo, "unreadable", error.cause)
                 except (MemoryError, cv2.error) as error:
                     problem = MissedRow(job.photo, "unreadable", f"the image is too large ({error})")
@@ -152,7 +172,7 @@ class CropMaker:
                 refused[index] = row
         self._remove_crops(photo.name, made)
         if not len(sighting.faces):
-            refused[0] = Refused("no face", "the detector found no face")
+            refused[0] = Refused("no face", "the detector found no face" if self.detector.looks_again else _NOT_LISTED)
         if made:
             result.counts["photos aligned"] += 1
             result.counts[f"attempt {sighting.attempt}"] += 1
@@ -183,6 +203,8 @@ class CropMaker:
         encoded = encode_image(crop, self.suffix, self.quality)
         try:
             self._write(name, encoded)
+        except (IsADirectoryError, NotADirectoryError, FileExistsError):
+            return Refused("name taken", f"the place of its crop is taken by something else ({name})")
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 return Refused("name taken", "the name of its crop is too long")

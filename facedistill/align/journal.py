@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,15 +23,27 @@ from facedistill.align.table import (
     face_lines,
     missed_lines,
     read_faces,
+    read_missed,
 )
 from facedistill.errors import DataError, UsageError
 from facedistill.files import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".align"
 SUMMARY_NAME = "align-report.json"
 PAGE_NAME = "report.html"
 CHUNK = 64
 """Photos that are worked on, and reported done, together: what a kill costs at most, for each worker."""
+TAKEN_BACK = "taken back"
+"""Counts the places of photos that were missed and are looked at again."""
+
+_HEADS = {FACES_NAME: face_lines((), header=True), MISSED_NAME: missed_lines((), header=True)}
+_STRUCK = "missed.struck"
+_ANEW = "Begin anew with --overwrite"
 
 
 class Journal:
@@ -53,6 +64,7 @@ class Journal:
         self.counts: Counter[str] = Counter()
         self._settings: dict[str, Any] = {}
         self._lengths: dict[str, int] = {}
+        self._pending: list[str] = []
 
     @property
     def chunks(self) -> list[list[str]]:
@@ -69,8 +81,7 @@ class Journal:
         journal = cls(out)
         journal._settings = settings
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
-        heads = {FACES_NAME: face_lines((), header=True), MISSED_NAME: missed_lines((), header=True)}
-        for name, head in heads.items():
+        for name, head in _HEADS.items():
             write_atomically(out / name, head)
             journal._lengths[name] = len(head)
         journal._write_photos()
@@ -82,58 +93,63 @@ class Journal:
         """The record of an earlier run, its tables cut back to what is known to be whole.
 
         Raises:
-            UsageError: there is none, or it was made with other settings.
+            UsageError: it was made with other settings.
             DataError: it is damaged.
+            OSError: it cannot be read.
         """
         journal = cls(out)
         path = out / FOLDER / "state.json"
-        if not path.is_file():
-            raise UsageError(
-                "nothing to resume: the folder holds no alignment",
-                place=out,
-                next_step="Leave out --resume, or name the folder of the earlier run",
-            )
+        state = path.read_text(encoding="utf-8", errors="replace")
+        photos = (out / FOLDER / "photos.txt").read_text(encoding="utf-8", errors="replace")
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            journal._settings, journal.done = state["settings"], int(state["done"])
-            journal._lengths = {name: int(state["lengths"][name]) for name in (FACES_NAME, MISSED_NAME)}
-            journal.counts = Counter(state["counts"])
-            lines = (out / FOLDER / "photos.txt").read_text(encoding="ascii").splitlines()
-            journal.parts = [[]]
-            for line in lines:
-                if line:
-                    journal.parts[-1].append(json.loads(line))
-                else:
-                    journal.parts.append([])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            journal._parse(json.loads(state), photos.splitlines())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"the record of the earlier run is damaged ({error})",
-                place=path,
-                next_step="Begin anew with --overwrite",
+                f"the record of the earlier run is damaged ({error})", place=path, next_step=_ANEW
             ) from error
-        journal.parts = [part for part in journal.parts if part]
-        changed = [name for name, value in settings.items() if journal._settings.get(name) != value]
-        if changed:
-            name = changed[0]
+        difference = _first_difference(journal._settings, settings)
+        if difference is not None:
+            name, before, now = difference
             raise UsageError(
-                f"the earlier run had {name} {journal._settings.get(name)!r}, this one has {settings[name]!r}",
+                f"the earlier run had {name} {before!r}, this one has {now!r}",
                 place=out,
                 next_step="Resume with the same settings, or choose another output folder",
             )
+        if journal._pending:
+            journal._settle()
+        (out / FOLDER / _STRUCK).unlink(missing_ok=True)
         for name, length in journal._lengths.items():
-            table = out / name
-            if not table.is_file() or table.stat().st_size < length:
-                raise DataError(
-                    "the table of the earlier run is missing or too short",
-                    place=table,
-                    next_step="Begin anew with --overwrite",
-                )
-            os.truncate(table, length)
+            _cut_table(out / name, _HEADS[name], length)
         for unfinished in (out / FOLDER).glob("part-*"):
             unfinished.unlink()
         for stale in (SUMMARY_NAME, PAGE_NAME):
             (out / stale).unlink(missing_ok=True)
         return journal
+
+    def _parse(self, state: dict[str, Any], lines: Sequence[str]) -> None:
+        """Take over what the two files say; whatever Python raises where that is nonsense."""
+        self._settings, self.done = dict(state["settings"]), int(state["done"])
+        self._lengths = {name: int(state["lengths"][name]) for name in _HEADS}
+        self.counts = Counter({str(name): int(count) for name, count in state["counts"].items()})
+        self._pending = [str(photo) for photo in state["pending"]]
+        self.parts = [[]]
+        for line in lines:
+            if not line:
+                self.parts.append([])
+            elif isinstance(photo := json.loads(line), str):
+                self.parts[-1].append(photo)
+            else:
+                raise ValueError(f"{line} is no name of a photo")
+        self.parts = [part for part in self.parts if part]
+        counted = sum(count for name, count in self.counts.items() if name.startswith("photos "))
+        chunks = self.chunks
+        if not 0 <= self.done <= len(chunks) or counted != sum(map(len, chunks[: self.done])):
+            raise ValueError(f"{self.done} chunks of {len(chunks)} are done, with {counted} photos")
+
+    @property
+    def written(self) -> float:
+        """When the state was last written, in seconds since the epoch."""
+        return (self.out / FOLDER / "state.json").stat().st_mtime
 
     def add_photos(self, photos: Sequence[str]) -> int:
         """Take in the photos that are not among the known ones; gives how many there were."""
@@ -143,6 +159,31 @@ class Journal:
             self.parts.append(new)
             self._write_photos()
         return len(new)
+
+    def take_back(self, photos: Sequence[str]) -> None:
+        """Strike photos that gave nothing off the table of misses, and put them at the end of what is to be done."""
+        again = set(photos)
+        rows = list(read_missed(self.out))
+        kept = missed_lines((row for row in rows if row.photo not in again), header=True)
+        # The places that they had stay theirs, so that the chunks before and behind stay as they were.
+        for status in {row.photo: row.status for row in rows if row.photo in again}.values():
+            self.counts[f"photos {status}"] -= 1
+            self.counts[f"photos {TAKEN_BACK}"] += 1
+        write_atomically(self.out / FOLDER / _STRUCK, kept)
+        self._lengths[MISSED_NAME] = len(kept)
+        self._pending = list(photos)
+        self._write_state()  # from here on a kill changes nothing: `resume` does the rest
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put in place what `take_back` has prepared."""
+        if (self.out / FOLDER / _STRUCK).is_file():
+            (self.out / FOLDER / _STRUCK).replace(self.out / MISSED_NAME)
+        if self.parts[-1:] != [self._pending]:
+            self.parts.append(self._pending)
+        self._pending = []
+        self._write_photos()
+        self._write_state()
 
     def finish_chunk(self, faces: Iterable[FaceRow], missed: Iterable[MissedRow], counts: Counter[str]) -> None:
         """Record the next chunk as done; its crops must be in place."""
@@ -164,14 +205,44 @@ class Journal:
             "settings": self._settings,
             "done": self.done,
             "lengths": self._lengths,
-            "counts": dict(sorted(self.counts.items())),
+            "counts": {name: count for name, count in sorted(self.counts.items()) if count},
+            "pending": self._pending,
         }
         write_atomically(self.out / FOLDER / "state.json", (json.dumps(state, indent=1) + "\n").encode())
 
 
 def holds_alignment(out: Path) -> bool:
-    """Whether a folder holds the record of an alignment."""
+    """Whether a folder holds an alignment, or the beginning of one that was killed before it had written its state."""
+    if (out / FOLDER / "state.json").is_file():
+        return True
+    names = {path.name for path in out.iterdir()}
+    own = {FOLDER, *_HEADS, *(f".{name}.partial" for name in _HEADS)}
+    return FOLDER in names and names <= own
+
+
+def is_begun(out: Path) -> bool:
+    """Whether there is a state to go on from."""
     return (out / FOLDER / "state.json").is_file()
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Makes the folder and keeps any other run out of it.
+
+    Raises:
+        UsageError: another run is at work there.
+        OSError: the folder cannot be written.
+    """
+    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    with (out / FOLDER / "lock").open("w") as lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                "another run is aligning into this folder", place=out, next_step="Wait for it, or choose another folder"
+            ) from error
+        yield
 
 
 def clear(out: Path) -> None:
@@ -184,9 +255,9 @@ def clear(out: Path) -> None:
     with suppress(DataError):
         for row in read_faces(out):
             crop_path(out, row.crop).unlink(missing_ok=True)
-    for name in (FACES_NAME, MISSED_NAME, SUMMARY_NAME, PAGE_NAME):
+    # The state goes last: as long as it is there, a kill leaves a folder that can be cleared again.
+    for name in (MISSED_NAME, SUMMARY_NAME, PAGE_NAME, FACES_NAME, f"{FOLDER}/photos.txt", f"{FOLDER}/state.json"):
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / FOLDER)
 
 
 def crop_path(out: Path, name: str) -> Path:
@@ -203,3 +274,31 @@ def crop_path(out: Path, name: str) -> Path:
             next_step="Remove the link or the line that names it, or choose another output folder",
         )
     return path
+
+
+def _cut_table(path: Path, head: bytes, length: int) -> None:
+    """Cut a table back to its good length; DataError where it is not the one that was written."""
+    good = path.is_file() and not path.is_symlink() and path.stat().st_size >= length >= len(head)
+    if good:
+        with path.open("rb") as table:
+            good = table.read(len(head)) == head
+            table.seek(length - 1)
+            good = good and table.read(1) == b"\n"
+    if not good:
+        raise DataError(
+            "the table of the earlier run is missing, too short or another one", place=path, next_step=_ANEW
+        )
+    os.truncate(path, length)
+
+
+def _first_difference(before: dict[str, Any], now: dict[str, Any], within: str = "") -> tuple[str, Any, Any] | None:
+    """The first setting that differs: its name, what it was and what it is."""
+    for name, value in now.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            difference = _first_difference(old, value, f"{within}{name}.")
+            if difference is not None:
+                return difference
+        elif old != value:
+            return f"{within}{name}", old, value
+    return None

@@ -54,7 +54,7 @@ def thumbnail(image: npt.NDArray[np.uint8], side: int) -> str:
 def _picture(path: Path, side: int) -> str | None:
     try:
         return thumbnail(read_image(path), side)
-    except DataError:
+    except (DataError, MemoryError, cv2.error):  # the latter two for a huge photo
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,11 @@ import cv2
 from facedistill.align.choice import Choice, Limits, check_choice
 from facedistill.align.crops import ChunkResult, CropMaker, Job
 from facedistill.align.detectors.detector import FaceDetector
-from facedistill.align.journal import Journal, clear, crop_path, holds_alignment
+from facedistill.align.journal import Journal, clear, holds_alignment, is_begun, only_run
 from facedistill.align.page import write_page
 from facedistill.align.report import AlignReport
-from facedistill.align.table import MissedRow, read_faces
+from facedistill.align.review import Review, review_earlier
+from facedistill.align.table import MissedRow
 from facedistill.align.template import TEMPLATE_NAME, template
 from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, scan_folder
 from facedistill.errors import DataError, UsageError
@@ -76,13 +78,16 @@ def align_folder(
     limits = limits or Limits()
     workers = (os.cpu_count() or 1) if workers is None else workers
     _check_options(size, face, image_format, quality, workers, overwrite=overwrite, resume=resume)
-    _check_folders(photos, out, overwrite=overwrite, resume=resume)
+    _check_folders(photos, out, may_hold_one=overwrite or resume)
     scan = scan_folder(photos)
     if not scan.images:
+        links = f", and {len(scan.outside_links)} symbolic link(s) out of it are not followed"
         raise DataError(
-            "the folder holds no images",
+            "the folder holds no images" + (links if scan.outside_links else ""),
             place=photos,
-            next_step=f"Files that can be read: {', '.join(sorted(IMAGE_SUFFIXES))}",
+            next_step="Copy into it what the links lead to"
+            if scan.outside_links
+            else f"Files that can be read: {', '.join(sorted(IMAGE_SUFFIXES))}",
         )
     settings: dict[str, Any] = {
         "source": str(photos.resolve()),
@@ -98,43 +103,63 @@ def align_folder(
     maker = CropMaker(
         photos, out, detector, size, f".{image_format}", quality, cast(Choice, face), limits, strict=strict
     )
-    start = time.perf_counter()
     try:
-        journal = _open_journal(out, settings, overwrite=overwrite, resume=resume)
-        before = _photos_done(journal)
-        added = journal.add_photos([*scan.images, *scan.outside_links])
-        remade, lost = _remake_missing(maker, out) if resume else (0, 0)
-        chunks = _jobs(journal, scan, maker)
-        if strict:
-            _raise_first_problem(chunks[journal.done :], photos)
-        total, done = sum(map(len, chunks)), before
-        if progress is not None and before:
-            progress(before, total)
-        with _one_opencv_thread():
-            for jobs, result in _in_order(maker.make, chunks[journal.done :], workers):
-                journal.finish_chunk(result.faces, result.missed, result.counts)
-                done += len(jobs)
-                if progress is not None:
-                    progress(done, total)
-        report = AlignReport(
-            settings=settings,
-            counts=dict(journal.counts),
-            ignored=scan.ignored,
-            strangers=len(scan_folder(out).images) - journal.counts["crops"] + lost,
-            seconds=time.perf_counter() - start,
-            worked=total - before,
-            added=added if before else 0,
-            remade=remade,
-            lost=lost,
-        )
-        report.write(out)
-        write_page(out, photos, report.summary())
+        with only_run(out), _one_opencv_thread():
+            return _align(maker, settings, scan, workers, overwrite=overwrite, resume=resume, progress=progress)
     except OSError as error:
         raise DataError(
             f"the crops cannot be written ({error.strerror or error})",
             place=error.filename or out,
             next_step="Nothing that was finished is lost: see to the disk, then go on with --resume",
         ) from error
+
+
+def _align(
+    maker: CropMaker,
+    settings: dict[str, Any],
+    scan: FolderScan,
+    workers: int,
+    *,
+    overwrite: bool,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> AlignReport:
+    """What `align_folder` does once it knows that the call makes sense and that nobody else is at it."""
+    photos, out = maker.photos, maker.out
+    start = time.perf_counter()
+    journal = _open_journal(out, settings, overwrite=overwrite, resume=resume)
+    before = sum(map(len, journal.chunks[: journal.done]))
+    review = review_earlier(maker, journal) if before else Review()
+    if review.retry:
+        journal.take_back(review.retry)
+    added = journal.add_photos([*scan.images, *scan.outside_links])
+    chunks = _jobs(journal, scan, maker)
+    if maker.strict:
+        _raise_first_problem(chunks[journal.done :], photos)
+    total, done = sum(map(len, chunks)), before
+
+    def record(jobs: Sequence[Job], result: ChunkResult) -> None:
+        nonlocal done
+        journal.finish_chunk(result.faces, result.missed, result.counts)
+        done += len(jobs)
+        if progress is not None:
+            progress(done, total)
+
+    if progress is not None and before:
+        progress(before, total)
+    _work(maker, chunks[journal.done :], workers, record)
+    report = AlignReport(
+        settings=settings,
+        counts=dict(journal.counts),
+        ignored=scan.ignored,
+        strangers=len(scan_folder(out).images) - journal.counts["crops"] + review.lost,
+        seconds=time.perf_counter() - start,
+        worked=total - before,
+        added=added if before else 0,
+        review=review,
+    )
+    report.write(out)
+    write_page(out, photos, report.summary())
     return report
 
 
@@ -153,7 +178,7 @@ def _check_options(
         raise UsageError("--overwrite and --resume exclude one another")
 
 
-def _check_folders(photos: Path, out: Path, *, overwrite: bool, resume: bool) -> None:
+def _check_folders(photos: Path, out: Path, *, may_hold_one: bool) -> None:
     if not photos.is_dir():
         raise UsageError("there is no such folder of photos", place=photos)
     source, sink = photos.resolve(), out.resolve()
@@ -165,8 +190,7 @@ def _check_folders(photos: Path, out: Path, *, overwrite: bool, resume: bool) ->
         )
     if out.exists() and not out.is_dir():
         raise UsageError("the output is a file, not a folder", place=out)
-    occupied = out.is_dir() and any(out.iterdir())
-    if not occupied or resume:
+    if not (out.is_dir() and any(out.iterdir())):
         return
     if not holds_alignment(out):
         raise UsageError(
@@ -174,7 +198,7 @@ def _check_folders(photos: Path, out: Path, *, overwrite: bool, resume: bool) ->
             place=out,
             next_step="Choose a new or empty folder",
         )
-    if not overwrite:
+    if is_begun(out) and not may_hold_one:
         raise UsageError(
             "the output folder is not empty",
             place=out,
@@ -183,15 +207,12 @@ def _check_folders(photos: Path, out: Path, *, overwrite: bool, resume: bool) ->
 
 
 def _open_journal(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool) -> Journal:
-    if resume and out.is_dir() and any(out.iterdir()):
-        return Journal.resume(out, settings)
-    if overwrite and holds_alignment(out):
-        clear(out)
+    if is_begun(out):
+        if resume:
+            return Journal.resume(out, settings)
+        if overwrite:
+            clear(out)
     return Journal.begin(out, settings)
-
-
-def _photos_done(journal: Journal) -> int:
-    return sum(map(len, journal.chunks[: journal.done]))
 
 
 def _jobs(journal: Journal, scan: FolderScan, maker: CropMaker) -> list[list[Job]]:
@@ -217,41 +238,46 @@ def _raise_first_problem(chunks: Sequence[Sequence[Job]], photos: Path) -> None:
             raise DataError(job.problem.reason, place=photos / job.photo, next_step="Rename or remove it")
 
 
-def _remake_missing(maker: CropMaker, out: Path) -> tuple[int, int]:
-    """Make again what the table lists and the folder lacks, or has in another length.
+def _work(
+    maker: CropMaker,
+    chunks: Sequence[list[Job]],
+    workers: int,
+    record: Callable[[Sequence[Job], ChunkResult], None],
+) -> None:
+    """Make the crops of all chunks and record them in order; threads suffice: networks and codecs run without the lock.
 
-    Returns:
-        How many were made again, and how many could not be, since their photos are gone.
+    When it is interrupted or something fails, the chunks that are done by then are recorded still.
     """
-    remade = lost = 0
-    for row in read_faces(out):
-        path = crop_path(out, row.crop)
-        if not (path.is_file() and path.stat().st_size == row.bytes):
-            if maker.remake(row):
-                remade += 1
-            else:
-                lost += 1
-    return remade, lost
-
-
-def _in_order(
-    make: Callable[[Sequence[Job]], ChunkResult], chunks: Sequence[list[Job]], workers: int
-) -> Iterator[tuple[list[Job], ChunkResult]]:
-    """Each chunk and its result, in order; threads suffice, since networks and codecs run outside the lock."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="align")
     waiting: deque[tuple[list[Job], Future[ChunkResult]]] = deque()
+    stop = threading.Event()
+    recording = False
+
+    def take_first() -> None:
+        nonlocal recording
+        jobs, future = waiting[0]
+        result = future.result()
+        waiting.popleft()
+        recording = True
+        record(jobs, result)
+        recording = False
+
     try:
         for chunk in chunks:
-            waiting.append((chunk, pool.submit(make, chunk)))
+            waiting.append((chunk, pool.submit(maker.make, chunk, stop)))
             if len(waiting) > workers * _CHUNKS_AHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                take_first()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        # No worker makes a crop once this has ended.
+            take_first()
+    except BaseException:
+        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        # Not after a chunk whose own record failed: the next one would take its place.
+        while waiting and not recording and not waiting[0][1].cancelled() and waiting[0][1].exception() is None:
+            take_first()
+        raise
+    finally:
+        pool.shutdown(wait=True)  # no worker makes a crop once this has ended
 
 
 @contextmanager

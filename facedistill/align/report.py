@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from facedistill.align.find import ATTEMPTS
-from facedistill.align.journal import SUMMARY_NAME
+from facedistill.align.journal import SUMMARY_NAME, TAKEN_BACK
+from facedistill.align.review import Review
 from facedistill.align.template import template
 from facedistill.files import write_atomically
 
@@ -25,8 +26,7 @@ class AlignReport:
         seconds: wall time of this run.
         worked: photos of this run.
         added: photos that have come since the first run.
-        remade: crops that were missing and have been made again.
-        lost: crops that are missing and cannot be made again, since their photos are gone.
+        review: what a resumed run found of the earlier one.
     """
 
     settings: dict[str, Any]
@@ -36,8 +36,7 @@ class AlignReport:
     seconds: float
     worked: int
     added: int = 0
-    remade: int = 0
-    lost: int = 0
+    review: Review = field(default_factory=Review)
 
     @property
     def crops(self) -> int:
@@ -48,6 +47,7 @@ class AlignReport:
     def statuses(self) -> dict[str, int]:
         """Photos by what became of them: aligned first, then what is missed, most first."""
         named = {name.removeprefix("photos "): count for name, count in self.counts.items() if name[:7] == "photos "}
+        named.pop(TAKEN_BACK, None)
         return dict(sorted(named.items(), key=lambda item: (item[0] != "aligned", -item[1], item[0])))
 
     @property
@@ -83,8 +83,11 @@ class AlignReport:
             "photos_per_second": round(self.worked / self.seconds, 2) if self.seconds > 0 else None,
             "photos_this_run": self.worked,
             "added": self.added,
-            "remade": self.remade,
-            "lost": self.lost,
+            "remade": self.review.remade,
+            "lost": self.review.lost,
+            "gone": self.review.gone,
+            "changed": self.review.changed,
+            "retried": len(self.review.retry),
         }
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -93,6 +96,39 @@ class AlignReport:
         return ("status", "photos", "%"), [
             (name, str(count), f"{100 * count / total:.2f}") for name, count in self.statuses.items()
         ]
+
+    def notes(self) -> list[str]:
+        """What a user should know beyond the table, one line each."""
+        kinds = sorted(self.ignored.items(), key=lambda item: (-item[1], item[0]))[:6]
+        counted = {
+            "Photos that have come since the first run and were taken in": self.added,
+            "Photos that could not be read before and were tried again": len(self.review.retry),
+            "Photos that have changed since they were aligned (--overwrite aligns all anew)": self.review.changed,
+            "Photos that are gone, while their crops are kept": self.review.gone,
+            "Crops that were missing or damaged and have been made again": self.review.remade,
+            "Crops in landmarks.csv that are missing, of photos that are gone or have changed": self.review.lost,
+            "Photos without a crop (missed.csv says why)": self.missed,
+            "Files beside the photos that are no images that can be read here": sum(self.ignored.values()),
+            "Images in the folder of crops that are no crop of these photos (remove them before training)": max(
+                self.strangers, 0
+            ),
+        }
+        lines = {text: f"{text}: {count}" for text, count in counted.items() if count}
+        if kinds:
+            names = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in kinds)
+            lines["Files beside the photos that are no images that can be read here"] += f" ({names})"
+        return list(lines.values())
+
+    def advice(self) -> str:
+        """What to try where no photo gave a crop, by what became of most of them."""
+        most = max(self.statuses.items(), key=lambda item: item[1], default=("no face", 0))[0]
+        if most == "no face" and self.settings["detector"]["name"] == "landmarks":
+            return "The names in the file of landmarks have to be paths within the folder of photos"
+        return {
+            "no face": "Try --min-face 20, another --detector, or photos of higher resolution",
+            "filtered": "The limits let no face through: loosen --min-face, --min-score, --max-yaw or --min-sharpness",
+            "unreadable": "None of the files is a whole image; missed.csv says what is wrong with each",
+        }.get(most, "missed.csv says why")
 
     def write(self, out: Path) -> None:
         """Write the summary into the folder of crops."""

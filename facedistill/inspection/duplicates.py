@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -180,5 +181,5 @@ def _nearest_of_each(codes: Indices, distances: npt.NDArray[np.uint8]) -> tuple[
 def _score(folder: Path, first: str, second: str) -> float:
     try:
         return same_picture_score(fine_detail(read_image(folder / first)), fine_detail(read_image(folder / second)))
-    except DataError:  # gone since it was read
+    except (DataError, MemoryError, cv2.error):  # gone since it was read, or huge
         return -1.0

@@ -44,10 +44,12 @@ def inspect_folder(
         progress: called with (done, in all): the images, then those of the sample.
 
     Raises:
-        UsageError: `sample` or `workers` is out of range.
-        DataError: the folder is missing, is a file, or holds no images.
+        UsageError: there is no such folder, `sample` or `workers` is out of range, or the detector knows no crops.
+        DataError: the folder is a file, holds no images, or none that is whole.
     """
     folder = Path(folder)
+    if detector is not None:
+        check_detector(detector.name)
     workers = min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
     if workers < 1:
         raise UsageError(f"{workers} workers cannot work", next_step="Use 1 or more")
@@ -65,7 +67,7 @@ def inspect_folder(
 
     scan = scan_images(folder, workers=workers, progress=scanned)
     alignment = None
-    if looks and detector is not None and len(scan):
+    if looks and detector is not None:
         before = total - min(ahead, len(scan))
         alignment = check_alignment(
             folder,
@@ -92,6 +94,12 @@ def inspect_folder(
     )
 
 
+def check_detector(name: str) -> None:
+    """UsageError for the detector that has its landmarks from a file: they are places in the photos."""
+    if name == "landmarks":
+        raise UsageError("the detector 'landmarks' knows the photos, not the crops", next_step="Use mtcnn")
+
+
 def _identity_figures(scan: Scan) -> dict[str, Any]:
     counts = np.bincount(scan.labels[scan.labels >= 0], minlength=len(scan.identities))
     spread = (int(counts.min()), float(np.median(counts)), int(counts.max())) if len(counts) else None
@@ -105,12 +113,12 @@ def _identity_figures(scan: Scan) -> dict[str, Any]:
 
 def _image_figures(scan: Scan) -> dict[str, Any]:
     sizes, counts = np.unique(scan.sizes, axis=0, return_counts=True)
-    common = int(counts.argmax()) if len(counts) else None
+    common = int(counts.argmax())
     formats = np.bincount(scan.formats, minlength=len(FORMATS))
     colours = np.bincount(scan.colours, minlength=len(COLOURS))
     return {
-        "common_size": (0, 0) if common is None else (int(sizes[common, 0]), int(sizes[common, 1])),
-        "common_size_images": 0 if common is None else int(counts[common]),
+        "common_size": (int(sizes[common, 0]), int(sizes[common, 1])),
+        "common_size_images": int(counts[common]),
         "size_counts": len(sizes),
         "formats": {name: int(count) for name, count in zip(FORMATS, formats, strict=True) if count},
         "colours": {name: int(count) for name, count in zip(COLOURS, colours, strict=True) if count},

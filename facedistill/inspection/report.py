@@ -7,7 +7,8 @@ from typing import Any
 
 from facedistill.inspection.alignment import AlignmentCheck
 from facedistill.inspection.duplicates import DuplicateGroup, NearDuplicate
-from facedistill.inspection.warnings import find_warnings
+from facedistill.inspection.shown_name import shown_name
+from facedistill.inspection.warnings import counted, find_warnings
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
@@ -18,12 +19,12 @@ class InspectReport:
 
     Attributes:
         folder: what was inspected.
-        images: how many there are.
+        images: how many there are, at least 1.
         identities: folders with images.
         images_per_identity: least, median and most; None without identities.
         single_identities: identities with one image.
         outside: images that lie in the folder itself and so belong to nobody.
-        common_size: the most common width and height in pixels; (0, 0) without images.
+        common_size: the most common width and height in pixels.
         common_size_images: how many images have it.
         size_counts: how many different sizes there are.
         colours, formats: images of each kind that there is.
@@ -73,11 +74,9 @@ class InspectReport:
             rows.append(("identities with one image", str(self.single_identities)))
         if self.outside:
             rows.append(("images without an identity", str(self.outside)))
-        if self.images:
-            rows.append(
-                ("size", f"{width} x {height} ({self.common_size_images} images), {self.size_counts} different")
-            )
+        most_common = counted(self.common_size_images, "image", "images")
         rows += [
+            ("size", f"{width} x {height} ({most_common}), sizes in all: {self.size_counts}"),
             ("colour", _listed(self.colours)),
             ("formats", _listed(self.formats)),
             ("other files", _listed(self.other_files)),
@@ -110,12 +109,14 @@ class InspectReport:
 
     def findings_table(self, most: int = 10) -> Table:
         """Column names and rows: the first `most` files of each kind that want a look."""
-        rows: list[tuple[str, ...]] = [("no whole image", name, reason) for name, reason in self.unreadable[:most]]
+        rows: list[tuple[str, ...]] = []
+        rows += [("no whole image", shown_name(name), reason) for name, reason in self.unreadable[:most]]
         for group in self.duplicates[:most]:
             kind = "equal, across identities" if group.identities > 1 else "equal, one identity"
-            rows.append((kind, group.names[0], ", ".join(group.names[1:4]) + (", ..." if group.names[4:] else "")))
-        rows += [("near-duplicate", pair.first, f"{pair.second} ({pair.score:.3f})") for pair in
-                 self.near_duplicates[:most]]  # fmt: skip
+            first, *others = map(shown_name, group.names[:4])
+            rows.append((kind, first, ", ".join(others) + (", ..." if group.names[4:] else "")))
+        for pair in self.near_duplicates[:most]:
+            rows.append(("near-duplicate", shown_name(pair.first), f"{shown_name(pair.second)} ({pair.score:.3f})"))
         return ("finding", "file", "other file or reason"), rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,4 +133,4 @@ class InspectReport:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "0"
+    return ", ".join(f"{count} {shown_name(name)}" for name, count in counts.items()) or "0"

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from facedistill.data.decoding import decode_ahead
 from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, decode_image, read_image, scan_folder
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 from facedistill.inspection.header import FORMATS, image_format, stored_channels
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, hash_views, spectra
+from facedistill.inspection.shown_name import shown_name
 
 Floats = npt.NDArray[np.float32]
 
@@ -89,7 +90,8 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
         progress: called with (images done, images in all).
 
     Raises:
-        DataError: the folder is missing, is a file, or holds no images.
+        UsageError: there is no such folder.
+        DataError: it is a file, holds no images, or none that is whole.
     """
     found_files = _find(folder)
     names = found_files.images
@@ -118,6 +120,10 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
         if progress is not None:
             progress(int(indices[-1]) + 1, count)
     kept = tuple(name for name, good in zip(names, readable, strict=True) if good)
+    if not kept:
+        name, reason = unreadable[0]
+        cause = "the one image is not whole" if count == 1 else f"none of the {count} images is whole"
+        raise DataError(f"{cause}: {shown_name(name)}: {reason}", place=folder, next_step="Fetch or make them again")
     labels, identities = _identities(kept)
     return Scan(
         folder=folder,
@@ -139,18 +145,23 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
 
 def _find(folder: Path) -> FolderScan:
     if not folder.exists():
-        raise DataError("there is no such folder", place=folder)
+        raise UsageError("there is no such folder", place=folder)
     if not folder.is_dir():
         raise DataError("this is a file, not a folder of face crops", place=folder)
     found = scan_folder(folder)
-    if not found.images:
-        suffixes = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in found.ignored.items())
-        raise DataError(
-            "the folder holds no images" + (f", only other files ({suffixes})" if suffixes else ""),
-            place=folder,
-            next_step=f"Images are {', '.join(sorted(IMAGE_SUFFIXES))}, one sub-folder a person",
-        )
-    return found
+    if found.images:
+        return found
+    cause = "the folder holds no images"
+    if found.ignored:
+        suffixes = [f"{count} {shown_name(suffix) or 'without a suffix'}" for suffix, count in found.ignored.items()]
+        cause += f", only other files ({', '.join(suffixes)})"
+    next_step = f"Images are {', '.join(sorted(IMAGE_SUFFIXES))}, one sub-folder a person"
+    if found.outside_links:
+        count = len(found.outside_links)
+        leads = "symbolic link leads out of it and is" if count == 1 else "symbolic links lead out of it and are"
+        cause += f"; {count} {leads} not followed, such as {shown_name(found.outside_links[0])}"
+        next_step = "Copy the images themselves into it, one sub-folder a person"
+    raise DataError(cause, place=folder, next_step=next_step)
 
 
 def _medians(folder: Path, names: list[str], workers: int) -> Floats:
@@ -160,7 +171,7 @@ def _medians(folder: Path, names: list[str], workers: int) -> Floats:
     def spectrum(index: int) -> Floats | None:
         try:
             return spectra(read_image(folder / names[index]), VIEWS[:1])
-        except DataError:
+        except (DataError, MemoryError, cv2.error):
             return None
 
     batches = np.array_split(chosen, range(_BATCH, len(chosen), _BATCH))
@@ -174,14 +185,19 @@ def _facts(path: Path, medians: Floats) -> _Facts | str:
     """The facts of one file, or why it is no whole image."""
     try:
         encoded = path.read_bytes()
+        return _facts_of(encoded, path, medians) if encoded else "the file is empty (zero bytes)"
     except OSError as error:
         return f"the image cannot be read ({error.strerror})"
-    if not encoded:
-        return "the file is empty (zero bytes)"
-    try:
-        image = decode_image(encoded, place=path)
     except DataError as error:
         return error.cause
+    except MemoryError:
+        return "the image is too large (out of memory)"
+    except cv2.error as error:
+        return f"the image is too large ({error.err})"
+
+
+def _facts_of(encoded: bytes, path: Path, medians: Floats) -> _Facts:
+    image = decode_image(encoded, place=path)
     found = spectra(image)
     return _Facts(
         size=(image.shape[1], image.shape[0]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facedistill.align.template import TEMPLATE_NAME
 from facedistill.data.images import IMAGE_SUFFIXES
+from facedistill.inspection.shown_name import shown_name
 
 if TYPE_CHECKING:
     from facedistill.inspection.report import InspectReport
@@ -28,8 +29,8 @@ def _about_files(report: InspectReport) -> Iterator[str]:
     if report.unreadable:
         name, reason = report.unreadable[0]
         yield (
-            f"{_count(len(report.unreadable), 'file is', 'files are')} no whole image, such as {name}: {reason}; "
-            "fetch or make them again, or delete them"
+            f"{counted(len(report.unreadable), 'file is no whole image', 'files are no whole images')}, such as "
+            f"{shown_name(name)}: {reason}; fetch or make them again, or delete them"
         )
     unread = {
         suffix: count
@@ -41,23 +42,23 @@ def _about_files(report: InspectReport) -> Iterator[str]:
         yield f"photos of a format that is not read are left out ({suffixes}); convert them to .png or .jpg"
     if report.outside_links:
         yield (
-            f"{_count(len(report.outside_links), 'symbolic link leads', 'symbolic links lead')} out of the folder and "
-            f"{'is' if len(report.outside_links) == 1 else 'are'} not followed, such as {report.outside_links[0]}; "
-            "copy into the folder what belongs to it"
+            f"{counted(len(report.outside_links), 'symbolic link leads', 'symbolic links lead')} out of the folder and "
+            f"{'is' if len(report.outside_links) == 1 else 'are'} not followed, such as "
+            f"{shown_name(report.outside_links[0])}; copy into the folder what belongs to it"
         )
 
 
 def _about_identities(report: InspectReport) -> Iterator[str]:
     if report.outside:
         yield (
-            f"{_count(report.outside, 'image lies', 'images lie')} in the folder itself, so nothing says who is "
+            f"{counted(report.outside, 'image lies', 'images lie')} in the folder itself, so nothing says who is "
             "shown; put the images of each person into a sub-folder of their own"
         )
     if report.identities == 1:
         yield "there is one identity only, so there is no pair of two people; add others"
     if report.identities and report.single_identities >= _MANY_SINGLES * report.identities:
         yield (
-            f"{report.single_identities} of {_count(report.identities, 'identity has', 'identities have')} one image, "
+            f"{report.single_identities} of {counted(report.identities, 'identity has', 'identities have')} one image, "
             "which gives no positive pair; add images, or leave these people out where pairs are needed"
         )
 
@@ -68,25 +69,27 @@ def _about_copies(report: InspectReport) -> Iterator[str]:
     if across:
         first = across[0].names
         yield (
-            f"{_count(len(across), 'picture is', 'pictures are')} filed under more than one identity, such as "
-            f"{first[0]} and {first[-1]}: a wrong label or a leak; keep the right one of each"
+            f"{counted(len(across), 'picture is', 'pictures are')} filed under more than one identity, such as "
+            f"{shown_name(first[0])} and {shown_name(first[-1])}: a wrong label or a leak; keep the right one of each"
         )
     if report.near_duplicates:
         pair = report.near_duplicates[0]
         yield (
-            f"{_count(len(report.near_duplicates), 'pair', 'pairs')} of two identities show one picture in two "
-            f"versions, such as {pair.first} and {pair.second}; look at them and keep the right one of each"
+            f"{counted(len(report.near_duplicates), 'pair of two identities shows', 'pairs of two identities show')} "
+            f"one picture in two versions, such as {shown_name(pair.first)} and {shown_name(pair.second)}; look at "
+            "them and keep the right one of each"
         )
     if report.unchecked_pairs:
         yield (
-            f"{report.unchecked_pairs} pairs of similar hashes were not compared, so near-duplicates may be missing; "
-            "remove those that are listed and inspect again"
+            f"{counted(report.unchecked_pairs, 'pair of similar hashes was', 'pairs of similar hashes were')} not "
+            "compared, so near-duplicates may be missing; remove those that are listed and inspect again"
         )
     if within:
         extra = sum(len(group.names) - 1 for group in within)
+        first = within[0].names
         yield (
-            f"{_count(extra, 'image repeats', 'images repeat')} another of the same identity, such as "
-            f"{within[0].names[0]} and {within[0].names[1]}; delete the copies, they give pairs that are no test"
+            f"{counted(extra, 'image repeats', 'images repeat')} another of the same identity, such as "
+            f"{shown_name(first[0])} and {shown_name(first[1])}; delete the copies, they give pairs that are no test"
         )
 
 
@@ -138,8 +141,8 @@ def _about_alignment(report: InspectReport) -> Iterator[str]:
         )
     elif check.verdict == "not known":
         yield (
-            f"a face is seen in {check.seen} of {check.sampled} sampled images, too few to say whether they are "
-            "aligned; look at some, or try another --detector"
+            f"a face is seen in {check.seen} of {counted(check.sampled, 'sampled image', 'sampled images')}, too few "
+            "to say whether they are aligned; look at some, or try another --detector"
         )
     if check.verdict != "not known" and check.unseen_share > _MANY_UNSEEN:
         yield (
@@ -148,5 +151,6 @@ def _about_alignment(report: InspectReport) -> Iterator[str]:
         )
 
 
-def _count(count: int, one: str, many: str) -> str:
+def counted(count: int, one: str, many: str) -> str:
+    """A number with what it counts."""
     return f"{count} {one if count == 1 else many}"

@@ -36,7 +36,8 @@ def kill_and_resume(photos: Path, folder: Path, *, kills: int, seed: int) -> int
     hits = 0
     for _ in range(kills):
         process = subprocess.Popen(command(photos, folder / "killed"))
-        time.sleep(rng.uniform(0.2, 1.0) * longest)
+        # Short enough that all of them find work left to do.
+        time.sleep(rng.uniform(0.3, 0.3 + 1.5 * longest / kills))
         process.kill()
         hits += process.wait() == -signal.SIGKILL
         rows = list(read_faces(folder / "killed")) if (folder / "killed" / "align-report.json").is_file() else []

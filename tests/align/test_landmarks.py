@@ -104,24 +104,61 @@ def test_points_that_are_not_finite_stay_and_have_a_box_of_no_size(tmp_path: Pat
         (f"{HEADER}\nx,{TEN}\ny,{TEN[:-5]}\n", r"line 3: the line has 10 columns, the header 11"),
         (f"{HEADER}\n\nx,{TEN.replace('30', 'left')}\n", r"line 3: 'left' is not a number"),
         (f"{HEADER}\nx,{TEN.replace('30', '')}\n", r"line 2: '' is not a number"),
+        (f"{HEADER}\nx,{TEN}\n{'y' * 140_000},{TEN}\n", r"line 3: the line is no CSV \(field larger than"),
+        (f"x,{TEN}\n{'y' * 140_000},{TEN}\n", r"line 2: the line is no CSV \(field larger than"),
+        (f"x,{TEN}\na\rb,{TEN}\n", r"line 2: the line is no CSV \(new-line character"),
         (f"{HEADER.replace('photo', 'file')}\nx,{TEN}\n", "line 1: the file is neither a table with the column photo"),
         (f"x,{TEN}\ny,{TEN},7\n", "line 2: a photo has 10 numbers, here are 11"),
         (f"x {TEN.replace(',', ' ')}\ny 1 2 3\n", "line 2: a photo has 10 numbers, here are 3"),
         (f"x,{TEN}\ny,{TEN.replace('30', '3o')}\n", "line 2: '3o' is not a number"),
         ("", "the file names no photo"),
         (HEADER + "\n", "the file names no photo"),
+        (HEADER.replace(",", "\t") + "\n", "line 1: the file is neither.* Separate the columns by commas, in UTF-8"),
+        (HEADER.replace(",", ";") + "\n", "line 1: the file is neither.* Separate the columns by commas, in UTF-8"),
+        (f"x;{TEN.replace('81.5', '81,5')}\n".replace(",", ";"), "line 1: .* Separate the columns by commas, in UTF-8"),
         ("{", "the file is no JSON"),
+        ('{"x": ' + "[" * 100_000, r"the file is no JSON that can be read \(maximum recursion"),
+        (f'{{"x": [[{"1" * 400}, 2], [3, 4], [5, 6], [7, 8], [9, 1]]}}', r"photo x: the number 1+\.+1+ is too large"),
+        ('{"x": [[1, 2], [3, 4], [5, 6], [7, 8], [[[[[[[[9]]]]]]]]]}', "photo x: a point is .x, y., this one is"),
         ("[]", "the JSON is no object of photos"),
         ("{}", "the file names no photo"),
         ('{"x": 3}', "photo x: a photo has a list of five points, or of faces"),
         ('{"x": [[1, 2], [3, 4]]}', "photo x: a face has five points .x, y., here are 2"),
         ('{"x": [[1, 2], [3, 4], [5, 6], [7, 8], [9]]}', r"photo x: a point is .x, y., this one is \[9\]"),
-        ('{"x": [[1, 2], [3, 4], [5, 6], [7, 8], [9, null]]}', "photo x: null is not a number"),
+        ('{"x": [[1, 2], [3, 4], [5, 6], [7, 8], [9, null]]}', "photo x: None is not a number"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"l\.csv.*{message}"):
         Landmarks(file=write(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", [f"{HEADER}\nx,{TEN}\n", f"x,{TEN}\n", json.dumps({"x": POINTS.tolist()})])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "l.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"the file is UTF-16, or no text\. Separate the columns by commas, in UTF-8"):
+        Landmarks(file=tmp_path / "l.csv")
+
+
+def test_names_with_backslashes_and_carriage_returns(tmp_path: Path) -> None:
+    """As it stands a name goes before what it means with slashes."""
+    names = ["a\\b.jpg", "a/b.jpg", ".\\c\\d.jpg", '"e\rf.jpg"']
+    text = HEADER + "".join(f"\n{name}{f',{index}' * 10}" for index, name in enumerate(names))
+    found = find(write(tmp_path, text), "a\\b.jpg", "a/b.jpg", "c/d.jpg", "e\rf.jpg", "e\nf.jpg")
+    assert [faces.landmarks[:, 0, 0].tolist() for faces in found] == [[0], [1], [2], [3], []]
+
+
+def test_lines_that_end_in_a_carriage_return_alone(tmp_path: Path) -> None:
+    for text in (f"x {TEN}\ry {TEN}\r".replace(",", " "), f"{HEADER}\rx,{TEN}\ry,{TEN}\r"):
+        assert [len(faces) for faces in find(write(tmp_path, text), "x", "y")] == [1, 1]
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be read \(this is a folder, not a file\)"):
+        Landmarks(file=tmp_path)
+    with pytest.raises(DataError, match=r"/dev/null: .* \(this is a device or a pipe, not a file\)"):
+        Landmarks(file=Path("/dev/null"))
 
 
 def test_wrong_calls(tmp_path: Path) -> None:
@@ -131,6 +168,8 @@ def test_wrong_calls(tmp_path: Path) -> None:
         Landmarks(file=tmp_path / "none.csv")
     with pytest.raises(UsageError, match="does not run on cuda"):
         Landmarks(file=tmp_path / "none.csv", device="cuda")
+    with pytest.raises(UsageError, match=r"the device is 'gpu'\. Use auto, cpu or cuda"):
+        Landmarks(file=tmp_path / "none.csv", device="gpu")
 
 
 def test_the_registry_and_the_settings(tmp_path: Path) -> None:

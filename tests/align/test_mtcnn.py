@@ -191,6 +191,11 @@ def test_missing_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         Mtcnn()
 
 
+def test_a_device_that_is_none() -> None:
+    with pytest.raises(UsageError, match=r"the device is 'gpu'\. Use auto, cpu or cuda"):
+        Mtcnn(device="gpu")
+
+
 def test_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="MTCNN takes no file"):
         Mtcnn(file=tmp_path / "x.onnx")

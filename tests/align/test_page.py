@@ -12,9 +12,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from facedistill.align import page_sheet
 from facedistill.align.page import write_page
 from facedistill.align.page_faces import SHEET_LENGTH, Shortlist, gather_faces, gather_missed
 from facedistill.align.page_histogram import Histogram
@@ -195,6 +197,17 @@ def test_missing_and_damaged_images_do_not_stop_it(make: Make, tmp_path: Path) -
     assert page.count("<img ") == 5
     assert page.count("no picture") == 5 * 2 + 1
     assert Reader(page).sheets["Best"] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_huge_images_do_not_stop_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Any, side: int) -> str:
+        if side == 160:
+            raise MemoryError
+        return str(cv2.resize(image, (0, 0)))  # raises cv2.error
+
+    monkeypatch.setattr(page_sheet, "thumbnail", fail)
+    page = make([face("a.jpg")], [missed("d.png")])
+    assert page.count("no picture") == 5 + 1
 
 
 EVIL = "\"><script>alert('1')</script>&amp;.jpg"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from facedistill.align import journal as journal_module
 from facedistill.align.choice import Limits
 from facedistill.align.detectors import DETECTORS, FaceDetector, Faces
 from facedistill.align.pipeline import align_folder
+from facedistill.align.review import Review
 from facedistill.align.table import FaceRow, MissedRow, read_faces, read_missed
 from facedistill.align.template import template
 from facedistill.data.images import find_images, read_image, write_image
@@ -268,7 +271,7 @@ def test_odd_names(make_photos: MakePhotos, dot_detector: FaceDetector, out: Pat
     assert set(crops(out)) == {name.replace(".png", ".webp") for name in names[:3]}
     assert missed(out)[names[4]].reason == "the name of its crop is too long"
     again = align_folder(photos, out, detector=dot_detector, image_format="webp", resume=True)
-    assert (again.worked, again.remade) == (0, 0)
+    assert (again.worked, again.review) == (0, Review())
 
 
 def test_links(make_photos: MakePhotos, dot_detector: FaceDetector, tmp_path: Path, out: Path) -> None:
@@ -401,7 +404,7 @@ def test_missing_and_damaged_crops_are_made_again(
     (out / "a.jpg").unlink()
     (out / "b.jpg").write_bytes(b"")  # as a power cut may leave it
     report = align_folder(photos, out, detector=dot_detector, resume=True)
-    assert report.remade == 2
+    assert report.review == Review(remade=2)
     assert files(out) == before
 
 
@@ -420,8 +423,207 @@ def test_photos_that_have_gone_stop_nothing(make_photos: MakePhotos, dot_detecto
     report = align_folder(photos, out, detector=dot_detector, workers=1, resume=True)
     assert report.statuses == {"aligned": 5, "unreadable": 1}
     assert "No such file" in missed(out)["4.png"].reason
-    assert (report.lost, report.strangers) == (1, 0)
+    assert (report.review, report.strangers) == (Review(lost=1, gone=1), 0)
     assert set(crops(out)) == {"1.jpg", "2.jpg", "3.jpg", "5.jpg"}
+
+
+def touch_later(path: Path) -> None:
+    """As if the file had been written a minute from now."""
+    later = path.stat().st_mtime + 60
+    os.utime(path, (later, later))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_could_not_be_read_is_tried_again(make_photos: MakePhotos, dot_detector: FaceDetector, out: Path) -> None:
+    photos = make_photos("a.png", "b.png", "c.png", "d.png", "e.png")
+    whole = (photos / "b.png").read_bytes()
+    (photos / "b.png").write_bytes(whole[:200])
+    (photos / "d.png").write_bytes(b"never an image")
+    align_folder(photos, out, detector=dot_detector)
+    before = files(out)
+    assert align_folder(photos, out, detector=dot_detector, resume=True).worked == 0  # nothing is newer
+    assert files(out) == before
+    (photos / "b.png").write_bytes(whole)
+    touch_later(photos / "b.png")
+    touch_later(photos / "d.png")
+    report = align_folder(photos, out, detector=dot_detector, resume=True)
+    assert report.review == Review(retry=("b.png", "d.png"))
+    assert report.statuses == {"aligned": 4, "unreadable": 1}
+    assert [row.photo for row in read_faces(out)] == ["a.png", "c.png", "e.png", "b.png"]
+    assert list(missed(out)) == ["d.png"]
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_kill_while_photos_are_taken_back(
+    make_photos: MakePhotos, dot_detector: FaceDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    photos = make_photos("a.png", "b.png", "c.png", "d.png", "e.png")
+    (photos / "b.png").write_bytes(b"not yet")
+
+    def prepare(out: Path) -> None:
+        align_folder(photos, out, detector=dot_detector)
+        touch_later(photos / "b.png")
+
+    prepare(tmp_path / "whole")
+    align_folder(photos, tmp_path / "whole", detector=dot_detector, resume=True)
+    prepare(tmp_path / "killed")
+    writes = 0
+    write = journal_module.write_atomically
+
+    def write_or_die(path: Path, content: bytes) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == step:
+            raise Killed
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "write_atomically", write_or_die)
+        with pytest.raises(Killed):
+            align_folder(photos, tmp_path / "killed", detector=dot_detector, resume=True)
+    touch_later(photos / "b.png")
+    align_folder(photos, tmp_path / "killed", detector=dot_detector, resume=True)
+    assert list(missed(tmp_path / "killed")) == ["b.png"]
+    assert crops(tmp_path / "killed") == crops(tmp_path / "whole")
+    assert [row.photo for row in read_faces(tmp_path / "killed")] == ["a.png", "c.png", "d.png", "e.png"]
+    summaries = [json.loads((tmp_path / name / "align-report.json").read_text()) for name in ("whole", "killed")]
+    assert summaries[0] == summaries[1]
+
+
+def test_a_replaced_photo_never_gets_the_landmarks_of_another(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path
+) -> None:
+    photos = make_photos("a.png", "b.png")
+    align_folder(photos, out, detector=dot_detector)
+    (photos / "a.png").write_bytes((photos / "b.png").read_bytes())
+    touch_later(photos / "a.png")
+    (out / "a.jpg").unlink()
+    report = align_folder(photos, out, detector=dot_detector, resume=True)
+    assert report.review == Review(lost=1, changed=1)
+    assert list(crops(out)) == ["b.jpg"]
+
+
+def test_two_runs_into_one_folder(make_photos: MakePhotos, dot_detector: FaceDetector, out: Path) -> None:
+    photos = make_photos("a.png", "b.png")
+
+    def another(done: int, total: int) -> None:
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(UsageError, match=r"another run is aligning into this folder|is not empty"):
+                align_folder(photos, out, detector=dot_detector, **options)
+
+    assert align_folder(photos, out, detector=dot_detector, progress=another).crops == 2
+    assert len(faces(out)) == 2
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_kill_at_the_very_beginning(
+    make_photos: MakePhotos,
+    dot_detector: FaceDetector,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    options: dict[str, bool],
+) -> None:
+    photos = make_photos("a.png")
+    writes = 0
+    write = journal_module.write_atomically
+
+    def write_or_die(path: Path, content: bytes) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == step:
+            path.with_name(f".{path.name}.partial").write_bytes(content[:3])
+            raise Killed
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "write_atomically", write_or_die)
+        with pytest.raises(Killed):
+            align_folder(photos, out, detector=dot_detector)
+    assert align_folder(photos, out, detector=dot_detector, **options).crops == 1
+
+
+def test_a_table_that_is_a_link_is_left_alone(
+    make_photos: MakePhotos, dot_detector: FaceDetector, tmp_path: Path, out: Path
+) -> None:
+    photos = make_photos("a.png")
+    align_folder(photos, out, detector=dot_detector)
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes((out / "landmarks.csv").read_bytes() + b"more\n")
+    before = mine.read_bytes()
+    (out / "landmarks.csv").unlink()
+    (out / "landmarks.csv").symlink_to(mine)
+    with pytest.raises(DataError, match="missing, too short or another one"):
+        align_folder(photos, out, detector=dot_detector, resume=True)
+    assert mine.read_bytes() == before
+
+
+def test_a_place_that_is_taken(make_photos: MakePhotos, dot_detector: FaceDetector, out: Path) -> None:
+    """A folder where a crop would lie, and a folder of the name of a table."""
+    photos = make_photos("a.jpg/x.png", "landmarks.csv/y.png", "z.png")
+    align_folder(photos, out, detector=dot_detector)
+    make_photos("a.png")
+    report = align_folder(photos, out, detector=dot_detector, resume=True)
+    assert sorted(crops(out)) == ["a.jpg/x.jpg", "z.jpg"]
+    assert missed(out)["landmarks.csv/y.png"].reason == (
+        "the place of its crop is taken by something else (landmarks.csv/y.jpg)"
+    )
+    assert missed(out)["a.png"].status == "name taken"
+    assert report.statuses == {"aligned": 2, "name taken": 2}
+
+
+def test_strict_goes_on_once_the_photo_is_removed(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path
+) -> None:
+    photos = make_photos("a.png", "c.png")
+    (photos / "b.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="Repair or remove it, or leave out --strict"):
+        align_folder(photos, out, detector=dot_detector, strict=True)
+    (photos / "b.png").unlink()
+    report = align_folder(photos, out, detector=dot_detector, strict=True, resume=True)
+    assert report.statuses == {"aligned": 2, "unreadable": 1}
+
+
+def test_a_folder_of_links(make_photos: MakePhotos, dot_detector: FaceDetector, tmp_path: Path, out: Path) -> None:
+    photos = make_photos("a.png")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.png").symlink_to(photos / "a.png")
+    with pytest.raises(DataError, match=r"1 symbolic link\(s\) out of it are not followed\. Copy into it"):
+        align_folder(tmp_path / "links", out, detector=dot_detector)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_is_done_when_a_worker_fails_is_kept(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos(*(f"{index}.png" for index in range(12)))
+    make = crops_module.CropMaker.make
+    failed = threading.Event()
+
+    def fail_third(maker: crops_module.CropMaker, jobs: list[crops_module.Job], stop: threading.Event) -> object:
+        if jobs[0].photo == "4.png":
+            failed.set()
+            raise KeyboardInterrupt
+        if jobs[0].photo in ("0.png", "11.png"):
+            failed.wait(5)  # done only after the failure is known
+        return make(maker, jobs, threading.Event())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crops_module.CropMaker, "make", fail_third)
+        with pytest.raises(KeyboardInterrupt):
+            align_folder(photos, out, detector=dot_detector, workers=4)
+    assert [row.photo for row in read_faces(out)] == [f"{index}.png" for index in (0, 1, 10, 11, 2, 3)]
+
+
+def test_a_worker_that_is_told_to_stop(make_photos: MakePhotos, dot_detector: FaceDetector, out: Path) -> None:
+    photos = make_photos("a.png")
+    maker = crops_module.CropMaker(photos, out, dot_detector, 112, ".jpg", 95, "main", Limits())
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(crops_module.Stopped):
+        maker.make([crops_module.Job("a.png")], stop)
 
 
 def test_another_size_without_a_detector(make_photos: MakePhotos, dot_detector: FaceDetector, tmp_path: Path) -> None:
@@ -527,7 +729,7 @@ def test_strangers_are_counted(make_photos: MakePhotos, dot_detector: FaceDetect
         ({"size": 128}, "the earlier run had size 112, this one has 128"),
         ({"image_format": "png"}, "the earlier run had format 'jpg', this one has 'png'"),
         ({"face": "all"}, "the earlier run had face 'main', this one has 'all'"),
-        ({"limits": Limits(min_score=0.5)}, "the earlier run had limits"),
+        ({"limits": Limits(min_score=0.5)}, "the earlier run had limits.min_score None, this one has 0.5"),
     ],
 )
 def test_resuming_with_other_settings(
@@ -554,22 +756,41 @@ def test_resuming_what_never_began(make_photos: MakePhotos, dot_detector: FaceDe
     other = out.with_name("other")
     other.mkdir()
     (other / "a.jpg").write_bytes(b"whose is this?")
-    with pytest.raises(UsageError, match="nothing to resume: the folder holds no alignment"):
+    with pytest.raises(UsageError, match="the output folder holds something else than an alignment"):
         align_folder(photos, other, detector=dot_detector, resume=True)
 
 
-DAMAGES = {
-    ".align/state.json": (b"{", "the record of the earlier run is damaged"),
-    ".align/photos.txt": (b"no json", "the record of the earlier run is damaged"),
-    "landmarks.csv": (b"photo", "the table of the earlier run is missing or too short"),
-}
+DAMAGED = "the record of the earlier run is damaged"
+DAMAGES = [
+    (".align/state.json", b"", b"{", DAMAGED),
+    (".align/state.json", b'"counts": {', b'"counts": [', DAMAGED),
+    (".align/state.json", b'"done": 1', b'"done": 0', "0 chunks of 1 are done, with 1 photos"),
+    (".align/state.json", b'"done": 1', b'"done": -1', DAMAGED),
+    (".align/state.json", b'"done": 1', b'"done": "x"', DAMAGED),
+    (".align/state.json", b'"settings"', b'"setting"', DAMAGED),
+    (".align/photos.txt", b"", b"no json", DAMAGED),
+    (".align/photos.txt", b'"a.png"', b"5", "5 is no name of a photo"),
+    (".align/photos.txt", b'"a.png"', b"[1]", DAMAGED),
+    ("landmarks.csv", b"", b"photo", "the table of the earlier run is missing, too short or another one"),
+    (
+        "landmarks.csv",
+        b"photo,crop",
+        b"x,y,z,crop",
+        "the table of the earlier run is missing, too short or another one",
+    ),
+]
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_record(make_photos: MakePhotos, dot_detector: FaceDetector, out: Path, name: str) -> None:
-    content, message = DAMAGES[name]
+@pytest.mark.parametrize(("name", "old", "new", "message"), DAMAGES)
+def test_a_damaged_record(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path, name: str, old: bytes, new: bytes, message: str
+) -> None:
+    content = new
     photos = make_photos("a.png")
     align_folder(photos, out, detector=dot_detector)
+    if old:
+        assert old in (out / name).read_bytes()
+        content = (out / name).read_bytes().replace(old, new)
     (out / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         align_folder(photos, out, detector=dot_detector, resume=True)

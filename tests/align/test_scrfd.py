@@ -132,8 +132,12 @@ def test_wrong_calls(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"x\.onnx: there is no such file"):
         Scrfd(file=tmp_path / "x.onnx")
     (tmp_path / "x.onnx").write_bytes(b"no network")
-    with pytest.raises(ModelFileError, match=r"x\.onnx: the ONNX file cannot be loaded"):
+    with pytest.raises(ModelFileError, match=r"x\.onnx: the ONNX file cannot be loaded.*\. Wanted is a file with key"):
         Scrfd(file=tmp_path / "x.onnx")
+    with pytest.raises(UsageError, match="the device is 'gpu'"):
+        Scrfd(file=tmp_path / "x.onnx", device="gpu")
+    with pytest.raises(ModelFileError, match=r"this is a folder, not a file\. Wanted is a file with keypoints"):
+        Scrfd(file=tmp_path)
 
 
 @pytest.mark.parametrize(

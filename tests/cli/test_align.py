@@ -43,7 +43,7 @@ def test_a_run_is_resumed_and_quiet(call: Call, photos: Path, tmp_path: Path) ->
     removed.unlink()
     outcome = call("align", photos, out, "--resume", "--quiet")
     assert (outcome.status, outcome.out) == (0, "")
-    assert "1 crop(s) were missing and have been made again" in outcome.err
+    assert "Crops that were missing or damaged and have been made again: 1" in outcome.err
     assert removed.is_file()
 
 
@@ -53,8 +53,8 @@ def test_photos_without_a_crop_are_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "photos" / "phone.heic").write_bytes(b"x")
     outcome = call("align", tmp_path / "photos", tmp_path / "crops")
     assert outcome.status == 0
-    assert "1 photo(s) gave no crop" in outcome.err
-    assert "no images that can be read here: 1 .heic" in outcome.err
+    assert "Photos without a crop (missed.csv says why): 1" in outcome.err
+    assert "no images that can be read here: 1 (1 .heic)" in outcome.err
     assert 'broken.jpg,unreadable,"the image is corrupt' in (tmp_path / "crops" / "missed.csv").read_text()
     outcome = call("align", tmp_path / "photos", tmp_path / "other", "--strict")
     assert outcome.status == 1
@@ -66,8 +66,7 @@ def test_strangers_are_told_of(call: Call, photos: Path, tmp_path: Path) -> None
     write_image(tmp_path / "crops" / "stranger.jpg", np.zeros((9, 9, 3), np.uint8))
     outcome = call("align", photos, tmp_path / "crops", "--resume")
     assert outcome.status == 0
-    assert "1 image(s) in" in outcome.err
-    assert "belong to none of these photos" in outcome.err
+    assert "no crop of these photos (remove them before training): 1" in outcome.err
 
 
 def test_all_faces_and_limits(call: Call, photos: Path, tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_no_face_at_all(call: Call, tmp_path: Path) -> None:
     write_image(tmp_path / "photos" / "black.png", np.zeros((80, 80, 3), np.uint8))
     outcome = call("align", tmp_path / "photos", tmp_path / "crops")
     assert outcome.status == 1
-    assert "no face was found in any photo. Try --min-face" in outcome.err
+    assert "no photo gave a crop. Try --min-face 20" in outcome.err
     assert (tmp_path / "crops" / "missed.csv").is_file()
 
 

@@ -138,7 +138,7 @@ def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     with pytest.raises(SystemExit) as stopped, errors.report():
         raise KeyboardInterrupt
     assert stopped.value.code == 130
-    assert "--resume" in capsys.readouterr().err
+    assert "A command that has --resume goes on from what it finished; others begin again" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_says_so_and_can_be_resumed(
@@ -157,7 +157,7 @@ def test_an_interrupted_run_says_so_and_can_be_resumed(
     monkeypatch.setattr(loop, "train_epoch", interrupted)
     outcome = call(*command)
     assert outcome.status == 130
-    assert "interrupted; what was finished is kept (--resume goes on" in outcome.err
+    assert "interrupted. A command that has --resume goes on from what it finished" in outcome.err
     monkeypatch.setattr(loop, "train_epoch", epoch)
     outcome = call(*command, "--resume")
     assert outcome.status == 0

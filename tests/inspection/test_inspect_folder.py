@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facedistill.align.detectors.landmarks import Landmarks
 from facedistill.align.template import template
 from facedistill.errors import UsageError
+from facedistill.inspection import alignment, duplicates
 from facedistill.inspection.inspect_folder import inspect_folder
 from facedistill.inspection.scan import scan_images
 
@@ -126,10 +128,42 @@ def test_numbers_out_of_range(faces: Path) -> None:
         inspect_folder(faces, sample=-1)
 
 
-def test_only_broken_files(tmp_path: Path) -> None:
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p" / "a.jpg").write_bytes(b"x")
-    report = inspect_folder(tmp_path)
-    assert (report.images, report.identities, report.common_size, report.images_per_identity) == (0, 0, (0, 0), None)
-    assert len(report.warnings) == 1
-    report.table()
+def test_images_that_have_grown_too_large_since_they_were_scanned(
+    crops: Path, share_detector: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise MemoryError
+
+    for module in (alignment, duplicates):
+        monkeypatch.setattr(module, "read_image", fail)
+    report = inspect_folder(crops, detector=share_detector({}), sample=5)
+    assert report.alignment is not None
+    assert (report.images, report.alignment.seen, report.near_duplicates) == (48, 0, ())
+
+
+def test_the_landmarks_of_photos_say_nothing_of_crops(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("x" + ",1" * 10)
+    with pytest.raises(UsageError, match=r"'landmarks' knows the photos, not the crops\. Use mtcnn"):
+        inspect_folder(faces, detector=Landmarks(file=tmp_path / "l.csv"))
+
+
+def test_names_are_shown_plain_and_short(crops: Path) -> None:
+    evil = "person_000000/\x1b[31m\n" + "e" * 200 + ".png"
+    shown = "person_000000/\\x1b[31m\\n" + "e" * 14 + "..." + "e" * 34 + ".png"
+    assert len(shown) == 79
+    shutil.copy(crops / "person_000001" / "0000.png", crops / evil)
+    (crops / "person_000002" / "\x1b.jpg").write_bytes(b"")
+    report = inspect_folder(crops)
+    cells = {cell for row in report.findings_table()[1] for cell in row}
+    assert cells >= {shown, "person_000001/0000.png", "person_000002/\\x1b.jpg"}
+    assert f"such as {shown} and person_000001/0000.png: a wrong label" in report.warnings[1]
+    assert all(text.isprintable() for text in (*cells, *report.warnings))
+    assert evil in report.to_dict()["duplicates"][0]["names"]
+    assert report.to_dict()["unreadable"][0]["name"] == "person_000002/\x1b.jpg"
+
+
+def test_plurals(faces: Path) -> None:
+    report = replace(inspect_folder(faces), unreadable=(("a", "b"),) * 2, unchecked_pairs=1, common_size_images=1)
+    assert "2 files are no whole images, such as a: b" in report.warnings[0]
+    assert "1 pair of similar hashes was not compared" in report.warnings[1]
+    assert ("size", "64 x 64 (1 image), sizes in all: 1") in report.table()[1]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
+from facedistill.inspection import scan as module
 from facedistill.inspection.scan import COLOURS, NO_IDENTITY, scan_images
 
 
@@ -82,7 +83,7 @@ def test_progress_reaches_the_end(faces: Path) -> None:
 
 
 def test_no_folder_to_scan(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         scan_images(tmp_path / "nowhere")
     (tmp_path / "file.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="this is a file"):
@@ -95,11 +96,47 @@ def test_no_folder_to_scan(tmp_path: Path) -> None:
         scan_images(tmp_path / "empty")
 
 
+def test_a_folder_of_links_only(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "links" / "p").mkdir(parents=True)
+    (tmp_path / "links" / "p" / "a.png").symlink_to(crops / "person_000000" / "0000.png")
+    with pytest.raises(
+        DataError, match=r"no images; 1 symbolic link leads out of it and is not followed, such as p/a\.p"
+    ):
+        scan_images(tmp_path / "links")
+    (tmp_path / "links" / "q").symlink_to(crops / "person_000000")
+    with pytest.raises(DataError, match=r"; 2 symbolic links lead out.* Copy the images themselves into it"):
+        scan_images(tmp_path / "links")
+
+
 def test_a_folder_of_broken_files_only(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "a.jpg").write_bytes(b"x")
-    scan = scan_images(tmp_path)
-    assert (len(scan), len(scan.unreadable), scan.hashes.shape[0]) == (0, 1, 0)
+    with pytest.raises(DataError, match=r"the one image is not whole: p/a\.jpg: the image is corrupt"):
+        scan_images(tmp_path)
+    (tmp_path / "p" / "b.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"none of the 2 images is whole: p/a\.jpg: the image is corrupt"):
+        scan_images(tmp_path)
+
+
+def test_images_too_large_for_the_memory_are_listed(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(crops / "person_000000" / "wide.png"), np.zeros((8, 300, 3), np.uint8))
+    cv2.imwrite(str(crops / "person_000000" / "tall.png"), np.zeros((300, 8, 3), np.uint8))
+    spectra = module.spectra
+
+    def fail(image: np.ndarray, *views: tuple[tuple[int, int]]) -> np.ndarray | None:
+        if image.shape[0] == 8:
+            raise MemoryError
+        if image.shape[0] == 300:
+            cv2.resize(image, (0, 0))  # raises cv2.error
+        return spectra(image, *views)
+
+    monkeypatch.setattr(module, "spectra", fail)
+    scan = scan_images(crops)
+    assert len(scan) == 48
+    (tall, why_tall), (wide, why_wide) = scan.unreadable
+    assert (tall, wide) == ("person_000000/tall.png", "person_000000/wide.png")
+    assert why_tall.startswith("the image is too large (")
+    assert why_wide == "the image is too large (out of memory)"
 
 
 def test_a_tiny_and_a_wide_image(crops: Path) -> None:

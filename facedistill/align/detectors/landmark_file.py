@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import reprlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +23,14 @@ Floats = npt.NDArray[np.float32]
 _BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
 _NUMBERS = len(LANDMARK_COLUMNS)
 _NONE = float("nan")
+_FORM = "Separate the columns by commas, in UTF-8"
 
 
 class LandmarkRows(NamedTuple):
     """The F faces of a file, in its order.
 
     Attributes:
-        photos: the photo of each, its path with forward slashes.
+        photos: the photo of each, as the file gives it.
         points: (F, 5, 2) float32 pixels; NaN and infinity stay as they are given.
         scores: (F,) float32, NaN where there is none.
         boxes: (F, 4) float32 x1, y1, x2, y2, all NaN where there is none.
@@ -53,21 +56,17 @@ def read_landmarks(path: Path) -> LandmarkRows:
         DataError: there is no such file, it is none of these or names no face, a column is missing, or a face has not
             five points of two numbers.
     """
-    try:
-        # Names that are no valid UTF-8 are looked up as the file system gives them; Excel puts a mark at the start.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"the landmarks cannot be read ({error.strerror})", place=path) from error
+    text = _read(path)
     if text.lstrip()[:1] in ("{", "["):
         rows = _json_rows(text, path)
-    elif "photo" in next(csv.reader(text.splitlines()[:1]), []):
+    elif "photo" in (cell.strip('"') for cell in text.partition("\n")[0].rstrip("\r").split(",")):
         rows = _table_rows(text, path)
     else:
         rows = _list_rows(text, path)
     photos: list[str] = []
     numbers = array("f")
     for photo, values in rows:
-        photos.append(photo.replace("\\", "/").removeprefix("./"))
+        photos.append(photo)
         numbers.extend(values)
     if not photos:
         raise DataError("the file names no photo with landmarks", place=path)
@@ -75,9 +74,36 @@ def read_landmarks(path: Path) -> LandmarkRows:
     return LandmarkRows(photos, table[:, :_NUMBERS].reshape(-1, 5, 2), table[:, _NUMBERS], table[:, _NUMBERS + 1 :])
 
 
+def _read(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise DataError(f"the landmarks cannot be read (this is {kind}, not a file)", place=path)
+    try:
+        # Names that are no valid UTF-8 are looked up as the file system gives them; Excel puts a mark at the start.
+        # Lines are not translated: a name may hold a carriage return.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            text = stream.read()
+    except OSError as error:
+        raise DataError(f"the landmarks cannot be read ({error.strerror})", place=path) from error
+    if "\0" in text:
+        raise DataError("the file is UTF-16, or no text", place=path, next_step=_FORM)
+    return text
+
+
+def _csv_rows(lines: Iterable[str], path: Path, before: int = 0) -> Iterator[tuple[list[str], str]]:
+    """The cells of each row and its place; `before` lines of the file come before these."""
+    reader = csv.reader(lines)
+    try:
+        for cells in reader:
+            yield cells, f"{path}, line {before + reader.line_num}"
+    except csv.Error as error:
+        raise DataError(f"the line is no CSV ({error})", place=f"{path}, line {before + reader.line_num}") from error
+
+
 def _table_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
-    reader = csv.reader(io.StringIO(text, newline=""))  # a name may hold what splitlines takes for a line's end
-    header = next(reader)
+    # A name may hold what splitlines takes for a line's end.
+    rows = _csv_rows(io.StringIO(text, newline=""), path)
+    header, _ = next(rows)
     boxed = [name for name in _BOX_COLUMNS if name in header]
     for name in (*LANDMARK_COLUMNS, *(_BOX_COLUMNS if boxed else ())):
         if name not in header:
@@ -85,8 +111,7 @@ def _table_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
     photo = header.index("photo")
     needed = [header.index(name) for name in LANDMARK_COLUMNS]
     optional = [header.index(name) if name in header else None for name in ("score", *_BOX_COLUMNS)]
-    for cells in reader:
-        place = f"{path}, line {reader.line_num}"
+    for cells, place in rows:
         if not cells:
             continue
         if len(cells) != len(header):
@@ -97,7 +122,7 @@ def _table_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
 
 
 def _list_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
-    lines = text.splitlines()
+    lines = re.split("\r?\n" if "\n" in text else "\r", text)
     first = 0
     if lines and lines[0].strip().isdigit():
         first = 1
@@ -107,7 +132,9 @@ def _list_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
     empty = True
     for count, line in enumerate(lines[first:], first + 1):
         place = f"{path}, line {count}"
-        cells = next(csv.reader([line]), []) if "," in line else line.strip().rsplit(None, _NUMBERS)
+        cells = line.strip().rsplit(None, _NUMBERS)
+        if "," in line:
+            cells, _ = next(_csv_rows([line], path, count - 1))
         if not cells:
             continue
         # A name may hold blanks, so with blanks alone a line of too many numbers would pass for a longer name.
@@ -115,7 +142,7 @@ def _list_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
             raise DataError(
                 "the file is neither a table with the column photo nor a list of photos with ten numbers each",
                 place=place,
-                next_step=f"A table's columns are photo, {', '.join(LANDMARK_COLUMNS)}",
+                next_step=f"{_FORM}; those of a table are photo, {', '.join(LANDMARK_COLUMNS)}",
             )
         if len(cells) != _NUMBERS + 1:
             raise DataError(f"a photo has {_NUMBERS} numbers, here are {len(cells) - 1}", place=place)
@@ -126,8 +153,8 @@ def _list_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
 def _json_rows(text: str, path: Path) -> Iterator[tuple[str, list[float]]]:
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"the file is no JSON ({error})", place=path) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the file is no JSON that can be read ({error})", place=path) from error
     if not isinstance(content, dict):
         raise DataError("the JSON is no object of photos", place=path)
     for photo, value in content.items():
@@ -149,11 +176,14 @@ def _face(face: Any, place: str) -> list[float]:
     values = []
     for point in points:
         if not isinstance(point, list) or len(point) != 2:
-            raise DataError(f"a point is [x, y], this one is {json.dumps(point)}", place=place)
+            raise DataError(f"a point is [x, y], this one is {reprlib.repr(point)}", place=place)
         for value in point:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise DataError(f"{json.dumps(value)} is not a number", place=place)
-            values.append(float(value))
+                raise DataError(f"{reprlib.repr(value)} is not a number", place=place)
+            try:
+                values.append(float(value))
+            except OverflowError as error:
+                raise DataError(f"the number {reprlib.repr(value)} is too large", place=place) from error
     return values
 
 
@@ -161,7 +191,7 @@ def _number(cell: str, place: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise DataError(f"'{cell}' is not a number", place=place) from error
+        raise DataError(f"{reprlib.repr(cell)} is not a number", place=place) from error
 
 
 def _is_number(cell: str) -> bool:

@@ -13,6 +13,7 @@ from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces,
 from facedistill.align.detectors.landmark_file import Floats, read_landmarks
 from facedistill.errors import UsageError
 from facedistill.files import file_sha256
+from facedistill.onnx_session import check_device
 
 BOX_SIDE = 2.4
 """Side of the box that is made around landmarks without one, in longer sides of the landmarks' own bounding box (ours:
@@ -27,6 +28,7 @@ about the size of MTCNN's boxes)."""
 class Landmarks:
     """The faces that a file names, for photos by their names; a photo that is not in the file has no face.
 
+    A name is looked up as it stands in the file first; then with slashes for backslashes and without a leading "./".
     A face without a box gets a square around the middle of its landmarks' bounding box, with 2.4 times its longer side;
     one whose landmarks are not finite gets a box of no size. A face without a score gets 1.
 
@@ -37,7 +39,7 @@ class Landmarks:
         threads: not used.
 
     Raises:
-        UsageError: no file is given, or the device is "cuda".
+        UsageError: no file is given, or the device is "cuda" or unknown.
         DataError: the file cannot be read; see `read_landmarks`.
     """
 
@@ -57,16 +59,19 @@ class Landmarks:
                 "the detector 'landmarks' needs a file of landmarks",
                 next_step="Give a CSV or JSON file with --detector-file, such as the landmarks.csv of an alignment",
             )
-        if device not in ("auto", "cpu"):
-            raise UsageError(f"the detector 'landmarks' does not run on {device}", next_step="Leave --device out")
+        check_device(device)
+        if device == "cuda":
+            raise UsageError("the detector 'landmarks' does not run on cuda", next_step="Leave --device out")
         photos, points, scores, boxes = read_landmarks(file)
         self._digest = file_sha256(file)
         without = np.isnan(boxes).all(axis=1)
         boxes[without] = box_around(points[without])
         self._faces = Faces(boxes, np.where(np.isnan(scores), np.float32(1), scores), points)
         self._rows: dict[str, list[int]] = defaultdict(list)
+        self._rows_by_path: dict[str, list[int]] = defaultdict(list)
         for row, photo in enumerate(photos):
             self._rows[photo].append(row)
+            self._rows_by_path[photo.replace("\\", "/").removeprefix("./")].append(row)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -78,7 +83,8 @@ class Landmarks:
         return [self._of(photo.name) for photo in photos]
 
     def _of(self, photo: str) -> Faces:
-        faces = self._faces[np.array(self._rows.get(photo, []), dtype=np.intp)]
+        rows = self._rows.get(photo) or self._rows_by_path.get(photo, [])
+        faces = self._faces[np.array(rows, dtype=np.intp)]
         return faces[np.argsort(-faces.scores, kind="stable")]
 
 

@@ -70,9 +70,14 @@ class PyramidHeads:
                 next_step=f"Give an ONNX file with --detector-file: {wanted}",
             )
         if not file.is_file():
-            raise ModelFileError("there is no such file", place=file, next_step=f"Wanted is {wanted}")
+            problem = "this is a folder, not a file" if file.is_dir() else "there is no such file"
+            raise ModelFileError(problem, place=file, next_step=f"Wanted is {wanted}")
         self._file, self._detector, self._scores, self._wanted = file, detector, scores, wanted
-        self._session = open_session(file, device=device, threads=threads)
+        try:
+            self._session = open_session(file, device=device, threads=threads)
+        except ModelFileError as error:
+            hint = error.next_step or f"Wanted is {wanted}"
+            raise ModelFileError(error.cause, place=error.place, next_step=hint) from error
         self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
         inputs = self._session.get_inputs()
         shape = inputs[0].shape

@@ -199,19 +199,24 @@ def _check_folders(photos: Path, out: Path, *, may_hold_one: bool) -> None:
             next_step="Choose a new or empty folder",
         )
     if is_begun(out) and not may_hold_one:
-        raise UsageError(
-            "the output folder is not empty",
-            place=out,
-            next_step="Use --resume to go on with an interrupted run, or --overwrite to replace it",
-        )
+        raise _not_empty(out)
+
+
+def _not_empty(out: Path) -> UsageError:
+    return UsageError(
+        "the output folder is not empty",
+        place=out,
+        next_step="Use --resume to go on with an interrupted run, or --overwrite to replace it",
+    )
 
 
 def _open_journal(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool) -> Journal:
     if is_begun(out):
         if resume:
             return Journal.resume(out, settings)
-        if overwrite:
-            clear(out)
+        if not overwrite:  # another run has come and gone since the folder was looked at
+            raise _not_empty(out)
+        clear(out)
     return Journal.begin(out, settings)
 
 

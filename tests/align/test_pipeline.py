@@ -13,6 +13,7 @@ import pytest
 
 from facedistill.align import crops as crops_module
 from facedistill.align import journal as journal_module
+from facedistill.align import pipeline as pipeline_module
 from facedistill.align.choice import Limits
 from facedistill.align.detectors import DETECTORS, FaceDetector, Faces
 from facedistill.align.pipeline import align_folder
@@ -514,6 +515,24 @@ def test_two_runs_into_one_folder(make_photos: MakePhotos, dot_detector: FaceDet
 
     assert align_folder(photos, out, detector=dot_detector, progress=another).crops == 2
     assert len(faces(out)) == 2
+
+
+def test_a_run_that_came_and_went_meanwhile(
+    make_photos: MakePhotos, dot_detector: FaceDetector, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = make_photos("a.png")
+    scan = pipeline_module.scan_folder
+
+    def another_first(folder: Path) -> object:
+        monkeypatch.setattr(pipeline_module, "scan_folder", scan)
+        align_folder(photos, out, detector=dot_detector)
+        return scan(folder)
+
+    monkeypatch.setattr(pipeline_module, "scan_folder", another_first)
+    with pytest.raises(UsageError, match="the output folder is not empty"):
+        align_folder(photos, out, detector=dot_detector, image_format="png")
+    assert list(crops(out)) == ["a.jpg"]
+    assert len(faces(out)) == 1
 
 
 @pytest.mark.parametrize("step", range(1, 5))

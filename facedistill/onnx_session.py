@@ -51,6 +51,11 @@ def check_device(device: str) -> None:
         raise UsageError(f"the device is '{device}'", next_step="Use auto, cpu or cuda")
 
 
+def session_device(session: ort.InferenceSession) -> str:
+    """Where a session runs: "cuda" or "cpu"."""
+    return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+
+
 def has_cuda() -> bool:
     """Whether onnxruntime was built for CUDA and there is a device."""
     # torch takes seconds to import, so it is asked only where there is a driver.

@@ -102,13 +102,18 @@ def choose(
     left = [index for index in range(len(faces)) if index not in refused]
     if choice == "all" or not left:
         return left, refused
-    areas = (faces.boxes[left, 2:] - faces.boxes[left, :2]).prod(axis=1)
-    middles = (faces.boxes[left, :2] + faces.boxes[left, 2:]) / 2
+    return [left[pick(faces[np.array(left)], shape, choice)]], refused
+
+
+def pick(faces: Faces, shape: tuple[int, ...], choice: Choice = "main") -> int:
+    """Index of the one face that is meant; there is at least one, and `choice` is not "all"."""
+    areas = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)
+    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     distances = ((middles - (shape[1] / 2, shape[0] / 2)) ** 2).sum(axis=1)
     merits = {
         "main": areas - CENTRE_WEIGHT * distances,
         "largest": areas,
         "central": -distances,
-        "best": faces.scores[left],
+        "best": faces.scores,
     }
-    return [left[int(np.argmax(merits[choice]))]], refused
+    return int(np.argmax(merits[choice]))

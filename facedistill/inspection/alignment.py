@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.align.detectors import FaceDetector, Faces, Photo
+from facedistill.align.choice import pick
+from facedistill.align.detectors import FaceDetector, Photo
 from facedistill.align.similarity import estimate_similarity, transform_points
 from facedistill.align.template import template
 from facedistill.data.images import read_image
@@ -46,7 +47,6 @@ _PADDING = 0.5  # of the longer side, on each side: an aligned crop leaves the f
 _LARGEST = 500  # pixels of the longer side that the detector is given, before the padding
 _BATCH = 16
 _BASE = 112
-_CENTRE_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,12 @@ def find_landmarks(photos: Sequence[Photo], detector: FaceDetector) -> list[Floa
             found[index] = faces
     landmarks: list[Floats | None] = []
     for faces, (photo, scale, border) in zip(found, prepared, strict=True):
-        best = _main_face(faces, photo.image.shape)
+        if not len(faces):
+            landmarks.append(None)
+            continue
+        main = faces.landmarks[pick(faces, photo.image.shape)].astype(np.float64)
         # Landmarks count from the middle of the upper left pixel.
-        landmarks.append(None if best is None else (best - border + 0.5) / scale - 0.5)
+        landmarks.append((main - border + 0.5) / scale - 0.5)
     return landmarks
 
 
@@ -207,17 +210,6 @@ def _prepare(photo: Photo) -> tuple[Photo, float, int]:
     border = round(_PADDING * max(image.shape[:2]))
     padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
     return Photo(photo.name, np.asarray(padded, dtype=np.uint8)), scale, border
-
-
-def _main_face(faces: Faces, shape: tuple[int, ...]) -> Floats | None:
-    """The landmarks of the largest and most central face (area - 2 distance^2)."""
-    if not len(faces):
-        return None
-    sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-    middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    distances = ((middles - (shape[1] / 2, shape[0] / 2)) ** 2).sum(axis=1)
-    best = int(np.argmax(sides.prod(axis=1) - _CENTRE_WEIGHT * distances))
-    return np.asarray(faces.landmarks[best], dtype=np.float64)
 
 
 def _read(folder: Path, name: str) -> Photo | None:

@@ -7,7 +7,7 @@ import pytest
 
 from facedistill.align.detectors import Photo
 from facedistill.align.detectors import single_shot as module
-from facedistill.align.detectors.single_shot import Candidates, SingleShot, smallest_face
+from facedistill.align.detectors.single_shot import Candidates, SingleShot
 
 
 class Spots:
@@ -111,12 +111,3 @@ def test_photos_of_any_shape(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, 32, 32, 3), (1, 32, 3008, 3), (1, 32, 20_000, 3), (1, 288, 416, 3), (1, 20_000, 32, 3),
     ]  # fmt: skip
     assert shot.detect([], 0.5, min_face=None, lenient=False) == []
-
-
-@pytest.mark.parametrize(
-    ("shape", "min_face", "lenient", "side"),
-    [((250, 250), None, False, 25), ((250, 600), None, True, 20), ((900, 600), None, False, 60),
-     ((900, 600), None, True, 30), ((90, 60), 12, True, 12)],
-)  # fmt: skip
-def test_the_smallest_face(shape: tuple[int, int], min_face: int | None, lenient: bool, side: float) -> None:
-    assert smallest_face(np.zeros((*shape, 3), np.uint8), min_face, lenient) == pytest.approx(side)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.align.detectors.suppression import suppress
+from facedistill.align.detectors.suppression import best_of_each, suppress
 
 
 def overlap(a: np.ndarray, b: np.ndarray, against_smaller: bool) -> float:
@@ -43,3 +43,15 @@ def test_one_group_by_hand() -> None:
     assert suppress(boxes, scores, 0.6).tolist() == [0, 2]
     assert suppress(boxes, scores, 0.7).tolist() == [0, 1, 2]
     assert suppress(boxes, scores, 0.7, against_smaller=True).tolist() == [0]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(1, 4), st.integers(1, 5))
+def test_the_best_of_each_group(seed: int, count: int, groups: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, group = rng.integers(0, 6, count).astype(np.float32), rng.integers(0, groups, count)
+    expected = [
+        int(index)
+        for label in range(groups)
+        for index in sorted(np.flatnonzero(group == label), key=lambda index: -scores[index])[:most]
+    ]
+    assert best_of_each(scores, group, most).tolist() == expected

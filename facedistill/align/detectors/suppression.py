@@ -60,3 +60,16 @@ def suppress(
         alive[judges, judged] &= shared <= threshold * whole
     back = np.argsort(by_size)
     return np.asarray(table[back][alive[back]])
+
+
+def best_of_each(scores: Floats, groups: Indices, most: int) -> Indices:
+    """Indices of the `most` highest scores of each group, group after group, best first.
+
+    Args:
+        scores: (N,).
+        groups: (N,), as for `suppress`.
+        most: how many of a group at most.
+    """
+    order = np.lexsort((-scores, groups))
+    owners = groups[order]
+    return np.asarray(order[np.arange(len(order)) - np.searchsorted(owners, owners) < most])

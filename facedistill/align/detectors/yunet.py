@@ -17,7 +17,7 @@ import numpy.typing as npt
 from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces, Photo
 from facedistill.align.detectors.pyramid_heads import PyramidHeads
 from facedistill.align.detectors.single_shot import Candidates, SingleShot
-from facedistill.errors import UsageError
+from facedistill.align.detectors.smallest_face import check_min_face
 from facedistill.files import file_sha256
 
 THRESHOLD = 0.6
@@ -63,10 +63,7 @@ class YuNet:
     def __init__(
         self, *, min_face: int | None = None, file: Path | None = None, device: str = "auto", threads: int = 1
     ) -> None:
-        if min_face is not None and min_face < _SMALLEST:
-            raise UsageError(
-                f"the smallest face is {min_face} pixels, YuNet sees none below {_SMALLEST}", next_step="20 is usual"
-            )
+        check_min_face(min_face, _SMALLEST, "YuNet")
         self.min_face = min_face
         self._heads = PyramidHeads(file, detector="YuNet", scores=2, wanted=_WANTED, device=device, threads=threads)
         self._digest = None if file is None else file_sha256(file)

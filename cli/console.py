@@ -39,7 +39,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=escape(title) or None, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         # Models and benchmarks are often told apart by the end of their names, so those fold rather than being cut.
         table.add_column(escape(column), justify="right" if numeric(rows, index) else "left", overflow="fold")

@@ -45,6 +45,6 @@ def escape(text: str) -> str:
     """`text` with nothing in it that Rich would take for markup, or the terminal for a command."""
     from rich.markup import escape as escape_markup
 
-    return escape_markup(
-        "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
-    )
+    from facedistill.shown_name import printable
+
+    return escape_markup(printable(text, keep="\n"))

@@ -9,7 +9,6 @@ import typer
 
 from . import options as o
 from .console import note, print_table, progress, say, silence_codecs, write_json
-from .errors import escape
 
 
 def inspect(
@@ -36,9 +35,9 @@ def inspect(
     from facedistill.align.detectors import DETECTORS
     from facedistill.errors import DataError
     from facedistill.inspection.inspect_folder import check_detector, inspect_folder
-    from facedistill.inspection.shown_name import shown_name
     from facedistill.inspection.warnings import counted
     from facedistill.onnx_session import check_device
+    from facedistill.shown_name import shown_name
 
     silence_codecs()
     check_device(device)
@@ -49,7 +48,7 @@ def inspect(
         report = inspect_folder(data, detector=looker, sample=sample, workers=workers, progress=callback)
     write_json(json_file, report.to_dict())
     for title, table in (
-        (escape(shown_name(str(data))), report.table()),
+        (shown_name(str(data)), report.table()),
         ("", report.alignment_table()),
         ("", report.findings_table()),
     ):

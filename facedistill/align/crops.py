@@ -28,8 +28,6 @@ from facedistill.errors import DataError
 
 # Pixels of the photos that are held, and go through the detector, together.
 _PIXELS_AT_ONCE = 8_000_000
-
-
 _NOT_LISTED = "the file of landmarks names no such photo"
 
 

@@ -34,6 +34,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".align"
+_STATE = f"{FOLDER}/state.json"
+_PHOTOS = f"{FOLDER}/photos.txt"
 SUMMARY_NAME = "align-report.json"
 PAGE_NAME = "report.html"
 CHUNK = 64
@@ -42,7 +44,7 @@ TAKEN_BACK = "taken back"
 """Counts the places of photos that were missed and are looked at again."""
 
 _HEADS = {FACES_NAME: face_lines((), header=True), MISSED_NAME: missed_lines((), header=True)}
-_STRUCK = "missed.struck"
+_STRUCK = f"{FOLDER}/missed.struck"
 _ANEW = "Begin anew with --overwrite"
 
 
@@ -98,9 +100,9 @@ class Journal:
             OSError: it cannot be read.
         """
         journal = cls(out)
-        path = out / FOLDER / "state.json"
+        path = out / _STATE
         state = path.read_text(encoding="utf-8", errors="replace")
-        photos = (out / FOLDER / "photos.txt").read_text(encoding="utf-8", errors="replace")
+        photos = (out / _PHOTOS).read_text(encoding="utf-8", errors="replace")
         try:
             journal._parse(json.loads(state), photos.splitlines())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -117,7 +119,7 @@ class Journal:
             )
         if journal._pending:
             journal._settle()
-        (out / FOLDER / _STRUCK).unlink(missing_ok=True)
+        (out / _STRUCK).unlink(missing_ok=True)
         for name, length in journal._lengths.items():
             _cut_table(out / name, _HEADS[name], length)
         for unfinished in (out / FOLDER).glob("part-*"):
@@ -149,7 +151,7 @@ class Journal:
     @property
     def written(self) -> float:
         """When the state was last written, in seconds since the epoch."""
-        return (self.out / FOLDER / "state.json").stat().st_mtime
+        return (self.out / _STATE).stat().st_mtime
 
     def add_photos(self, photos: Sequence[str]) -> int:
         """Take in the photos that are not among the known ones; gives how many there were."""
@@ -169,7 +171,7 @@ class Journal:
         for status in {row.photo: row.status for row in rows if row.photo in again}.values():
             self.counts[f"photos {status}"] -= 1
             self.counts[f"photos {TAKEN_BACK}"] += 1
-        write_atomically(self.out / FOLDER / _STRUCK, kept)
+        write_atomically(self.out / _STRUCK, kept)
         self._lengths[MISSED_NAME] = len(kept)
         self._pending = list(photos)
         self._write_state()  # from here on a kill changes nothing: `resume` does the rest
@@ -177,8 +179,8 @@ class Journal:
 
     def _settle(self) -> None:
         """Put in place what `take_back` has prepared."""
-        if (self.out / FOLDER / _STRUCK).is_file():
-            (self.out / FOLDER / _STRUCK).replace(self.out / MISSED_NAME)
+        if (self.out / _STRUCK).is_file():
+            (self.out / _STRUCK).replace(self.out / MISSED_NAME)
         if self.parts[-1:] != [self._pending]:
             self.parts.append(self._pending)
         self._pending = []
@@ -198,7 +200,7 @@ class Journal:
     def _write_photos(self) -> None:
         # JSON strings, since a file name may hold a line break, or bytes that are no text.
         parts = ["".join(f"{json.dumps(photo)}\n" for photo in part) for part in self.parts]
-        write_atomically(self.out / FOLDER / "photos.txt", "\n".join(parts).encode("ascii"))
+        write_atomically(self.out / _PHOTOS, "\n".join(parts).encode("ascii"))
 
     def _write_state(self) -> None:
         state = {
@@ -208,12 +210,12 @@ class Journal:
             "counts": {name: count for name, count in sorted(self.counts.items()) if count},
             "pending": self._pending,
         }
-        write_atomically(self.out / FOLDER / "state.json", (json.dumps(state, indent=1) + "\n").encode())
+        write_atomically(self.out / _STATE, (json.dumps(state, indent=1) + "\n").encode())
 
 
 def holds_alignment(out: Path) -> bool:
     """Whether a folder holds an alignment, or the beginning of one that was killed before it had written its state."""
-    if (out / FOLDER / "state.json").is_file():
+    if is_begun(out):
         return True
     names = {path.name for path in out.iterdir()}
     own = {FOLDER, *_HEADS, *(f".{name}.partial" for name in _HEADS)}
@@ -222,7 +224,7 @@ def holds_alignment(out: Path) -> bool:
 
 def is_begun(out: Path) -> bool:
     """Whether there is a state to go on from."""
-    return (out / FOLDER / "state.json").is_file()
+    return (out / _STATE).is_file()
 
 
 @contextmanager
@@ -256,7 +258,7 @@ def clear(out: Path) -> None:
         for row in read_faces(out):
             crop_path(out, row.crop).unlink(missing_ok=True)
     # The state goes last: as long as it is there, a kill leaves a folder that can be cleared again.
-    for name in (MISSED_NAME, SUMMARY_NAME, PAGE_NAME, FACES_NAME, f"{FOLDER}/photos.txt", f"{FOLDER}/state.json"):
+    for name in (MISSED_NAME, SUMMARY_NAME, PAGE_NAME, FACES_NAME, _PHOTOS, _STATE):
         (out / name).unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ from facedistill.align.report import AlignReport
 from facedistill.align.review import Review, review_earlier
 from facedistill.align.table import MissedRow
 from facedistill.align.template import TEMPLATE_NAME, template
-from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, scan_folder
+from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, check_quality, scan_folder
 from facedistill.errors import DataError, UsageError
 
 FORMATS = ("jpg", "png", "webp")
@@ -172,8 +172,7 @@ def _check_options(
         raise UsageError(f"{workers} workers cannot work", next_step="Use 1 or more")
     if image_format not in FORMATS:
         raise UsageError(f"crops cannot be written as '{image_format}'", next_step=f"Use {', '.join(FORMATS)}")
-    if not 1 <= quality <= 100:
-        raise UsageError(f"the quality is {quality}", next_step="It lies between 1 and 100; 95 is usual")
+    check_quality(quality)
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude one another")
 

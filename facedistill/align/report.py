@@ -100,6 +100,8 @@ class AlignReport:
     def notes(self) -> list[str]:
         """What a user should know beyond the table, one line each."""
         kinds = sorted(self.ignored.items(), key=lambda item: (-item[1], item[0]))[:6]
+        names = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in kinds)
+        unread = "Files beside the photos that are no images that can be read here"
         counted = {
             "Photos that have come since the first run and were taken in": self.added,
             "Photos that could not be read before and were tried again": len(self.review.retry),
@@ -108,16 +110,14 @@ class AlignReport:
             "Crops that were missing or damaged and have been made again": self.review.remade,
             "Crops in landmarks.csv that are missing, of photos that are gone or have changed": self.review.lost,
             "Photos without a crop (missed.csv says why)": self.missed,
-            "Files beside the photos that are no images that can be read here": sum(self.ignored.values()),
+            unread: sum(self.ignored.values()),
             "Images in the folder of crops that are no crop of these photos (remove them before training)": max(
                 self.strangers, 0
             ),
         }
-        lines = {text: f"{text}: {count}" for text, count in counted.items() if count}
-        if kinds:
-            names = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in kinds)
-            lines["Files beside the photos that are no images that can be read here"] += f" ({names})"
-        return list(lines.values())
+        return [
+            f"{text}: {count}" + (f" ({names})" if text == unread else "") for text, count in counted.items() if count
+        ]
 
     def advice(self) -> str:
         """What to try where no photo gave a crop, by what became of most of them."""

@@ -99,8 +99,7 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 95) -
         UsageError: the quality is out of range.
         DataError: the image cannot be encoded so, for example because it is too large for the format.
     """
-    if not 1 <= quality <= 100:
-        raise UsageError(f"the quality is {quality}, it must be 1 to 100", next_step="95 is the usual one")
+    check_quality(quality)
     option = _QUALITY_OPTIONS.get(suffix.lower())
     try:
         encoded, buffer = cv2.imencode(
@@ -111,6 +110,12 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 95) -
     if not encoded:
         raise DataError(f"the image cannot be encoded as {suffix}")
     return bytes(buffer)
+
+
+def check_quality(quality: int) -> None:
+    """UsageError where there is no such quality of a lossy format."""
+    if not 1 <= quality <= 100:
+        raise UsageError(f"the quality is {quality}, it must be 1 to 100", next_step="95 is the usual one")
 
 
 def write_image(path: Path, image: npt.NDArray[np.uint8], *, quality: int = 95) -> None:

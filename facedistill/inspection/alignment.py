@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from facedistill.align.choice import pick
 from facedistill.align.detectors import FaceDetector, Photo
+from facedistill.align.framed import Framed, frame
 from facedistill.align.similarity import estimate_similarity, transform_points
 from facedistill.align.template import template
 from facedistill.data.images import read_image
 from facedistill.errors import DataError
 
 Floats = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]
 
 Verdict = Literal["aligned to the ArcFace template", "aligned, but to something else", "not aligned", "not known"]
 
@@ -43,7 +43,6 @@ FEWEST_FACES = 5
 LEAST_SEEN = 0.5
 """Share of the sample in which a face has to be seen for anything to be said."""
 
-_PADDING = 0.5  # of the longer side, on each side: an aligned crop leaves the face no surroundings
 _LARGEST = 500  # pixels of the longer side that the detector is given, before the padding
 _BATCH = 16
 _BASE = 112
@@ -179,8 +178,8 @@ def find_landmarks(photos: Sequence[Photo], detector: FaceDetector) -> list[Floa
 
     Images are padded and brought to a moderate size first, unless the detector knows them by name only.
     """
-    prepared = [_prepare(photo) if detector.looks_again else (photo, 1.0, 0) for photo in photos]
-    given = [photo for photo, _, _ in prepared]
+    prepared = [_prepare(photo) if detector.looks_again else Framed(photo) for photo in photos]
+    given = [framed.photo for framed in prepared]
     found = detector.detect(given)
     missed = [index for index, faces in enumerate(found) if not len(faces)]
     if missed and detector.looks_again:
@@ -188,28 +187,16 @@ def find_landmarks(photos: Sequence[Photo], detector: FaceDetector) -> list[Floa
         for index, faces in zip(missed, again, strict=True):
             found[index] = faces
     landmarks: list[Floats | None] = []
-    for faces, (photo, scale, border) in zip(found, prepared, strict=True):
-        if not len(faces):
-            landmarks.append(None)
-            continue
-        main = faces.landmarks[pick(faces, photo.image.shape)].astype(np.float64)
-        # Landmarks count from the middle of the upper left pixel.
-        landmarks.append((main - border + 0.5) / scale - 0.5)
+    for faces, framed in zip(found, prepared, strict=True):
+        main = pick(faces, framed.photo.image.shape) if len(faces) else None
+        landmarks.append(None if main is None else framed.undo(faces).landmarks[main].astype(np.float64))
     return landmarks
 
 
-def _prepare(photo: Photo) -> tuple[Photo, float, int]:
-    """The image scaled and with its edge pixels repeated around it; the factor and the width of the border."""
+def _prepare(photo: Photo) -> Framed:
+    """The image at a moderate size, with its edge pixels repeated around it: a crop leaves the face no surroundings."""
     longer = max(photo.image.shape[:2])
-    scale = min(max(1.0, _BASE / longer), _LARGEST / longer)
-    image = photo.image
-    if scale != 1:
-        size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
-    border = round(_PADDING * max(image.shape[:2]))
-    padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
-    return Photo(photo.name, np.asarray(padded, dtype=np.uint8)), scale, border
+    return frame(photo, min(max(1.0, _BASE / longer), _LARGEST / longer), cv2.BORDER_REPLICATE)
 
 
 def _read(folder: Path, name: str) -> Photo | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from facedistill.inspection.alignment import AlignmentCheck
 from facedistill.inspection.duplicates import DuplicateGroup, NearDuplicate
-from facedistill.inspection.shown_name import shown_name
 from facedistill.inspection.warnings import counted, find_warnings
+from facedistill.shown_name import shown_name
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 

@@ -16,7 +16,7 @@ from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, decode_image, re
 from facedistill.errors import DataError, UsageError
 from facedistill.inspection.header import FORMATS, image_format, stored_channels
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, hash_views, spectra
-from facedistill.inspection.shown_name import shown_name
+from facedistill.shown_name import shown_name
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from facedistill.align.template import TEMPLATE_NAME
 from facedistill.data.images import IMAGE_SUFFIXES
-from facedistill.inspection.shown_name import shown_name
+from facedistill.shown_name import shown_name
 
 if TYPE_CHECKING:
     from facedistill.inspection.report import InspectReport

@@ -7,18 +7,14 @@ computes some networks wrongly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.align.detectors.detector import DETECTORS, DetectorInfo, Faces, Photo
-from facedistill.align.detectors.pyramid_heads import PyramidHeads
-from facedistill.align.detectors.single_shot import Candidates, SingleShot
-from facedistill.align.detectors.smallest_face import check_min_face
-from facedistill.files import file_sha256
+from facedistill.align.detectors.detector import DETECTORS, DetectorInfo
+from facedistill.align.detectors.pyramid_detector import PyramidDetector, PyramidTraits
+from facedistill.align.detectors.single_shot import Candidates
 
 THRESHOLD = 0.6
 """Lowest score of a face (ours; OpenCV's class takes 0.9, which leaves out turned and blurred faces)."""
@@ -36,48 +32,30 @@ _SMALLEST = 10
     summary="the tiny network of OpenCV's model zoo, five landmarks",
     source="Wu et al. 2023, an ONNX file of yours",
 )
-class YuNet:
-    """The YuNet detector.
+class YuNet(PyramidDetector):
+    """The YuNet detector; see `PyramidDetector` for its arguments.
 
-    Args:
-        min_face: side in pixels of the smallest face to look for; None takes a tenth of the photo's shorter side, at
-            least 20 pixels. It decides how far photos are shrunk.
-        file: face_detection_yunet_2023mar.onnx or a later one: twelve outputs, (1, N, 1) twice, (1, N, 4) and
-            (1, N, 10) for each stride.
-        device: "auto", "cpu" or "cuda".
-        threads: CPU threads that the network may use; 1 because the alignment runs several workers.
-
-    Raises:
-        UsageError: `min_face` is below 10, or no file is given.
-        ModelFileError: the file cannot be loaded or is no YuNet of 2023 or later.
+    The file is face_detection_yunet_2023mar.onnx or a later one: twelve outputs, (1, N, 1) twice, (1, N, 4) and
+    (1, N, 10) for each stride.
     """
 
     name = "yunet"
-    looks_again = True
     info: ClassVar[DetectorInfo] = DetectorInfo(
         weights="0.2 MB, face_detection_yunet_2023mar.onnx of OpenCV's model zoo",
         licence="MIT",
         missing=lambda: "give its file with --detector-file",
     )
 
-    def __init__(
-        self, *, min_face: int | None = None, file: Path | None = None, device: str = "auto", threads: int = 1
-    ) -> None:
-        check_min_face(min_face, _SMALLEST, "YuNet")
-        self.min_face = min_face
-        self._heads = PyramidHeads(file, detector="YuNet", scores=2, wanted=_WANTED, device=device, threads=threads)
-        self._digest = None if file is None else file_sha256(file)
-        self._shot = SingleShot(self._look, _FACE, _OVERLAP, self._heads.device, self._heads.size, self._heads.batches)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Name, smallest face, threshold and the file's digest."""
-        return {"name": self.name, "min_face": self.min_face, "threshold": THRESHOLD, "weights_sha256": self._digest}
-
-    def detect(self, photos: Sequence[Photo], *, lenient: bool = False) -> list[Faces]:
-        """The faces of each photo; see `FaceDetector.detect`."""
-        threshold = LENIENT_THRESHOLD if lenient else THRESHOLD
-        return self._shot.detect(photos, threshold, min_face=self.min_face, lenient=lenient)
+    traits: ClassVar[PyramidTraits] = PyramidTraits(
+        title="YuNet",
+        wanted=_WANTED,
+        scores=2,
+        threshold=THRESHOLD,
+        lenient_threshold=LENIENT_THRESHOLD,
+        overlap=_OVERLAP,
+        face=_FACE,
+        smallest=_SMALLEST,
+    )
 
     def _look(self, pictures: npt.NDArray[np.uint8], threshold: float) -> Candidates:
         # The network was trained on blue before red.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.data.images import find_images, read_image
+from facedistill.data.images import find_images, read_encoded, read_image
 from facedistill.errors import DataError
 
 
@@ -67,6 +67,10 @@ class FolderDataset:
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Image `index` as (H, W, 3) uint8 RGB; DataError where the file is corrupt."""
         return read_image(self.paths[index])
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the file; DataError where it cannot be read."""
+        return read_encoded(self.paths[index])
 
     def key(self, index: int) -> str:
         """The image's path relative to the folder, with forward slashes."""

@@ -17,6 +17,10 @@ class ImageSource(Protocol):
         """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
         ...
 
+    def encoded(self, index: int) -> bytes:
+        """Image `index` as it is stored (JPEG, PNG, ...), not decoded; raises DataError where it cannot be read."""
+        ...
+
     def key(self, index: int) -> str:
         """A name of image `index` that stays the same from run to run."""
         ...

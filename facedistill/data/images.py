@@ -78,13 +78,17 @@ def decode_image(encoded: bytes, *, place: object) -> npt.NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an image file to (H, W, 3) uint8 RGB as `decode_image` does; DataError where that fails."""
+def read_encoded(path: Path) -> bytes:
+    """The bytes of an image file; DataError where it cannot be read."""
     try:
-        encoded = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"the image cannot be read ({error.strerror})", place=path) from error
-    return decode_image(encoded, place=path)
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Read an image file to (H, W, 3) uint8 RGB as `decode_image` does; DataError where that fails."""
+    return decode_image(read_encoded(path), place=path)
 
 
 def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.data.images import write_image
+from facedistill.data.images import encode_image, write_image
 from facedistill.data.made_up.identity import FaceIdentity, sample_identity
 from facedistill.data.made_up.nuisance import Nuisance, sample_nuisance
 from facedistill.data.made_up.render import RENDERER_VERSION, SMALLEST_SIZE, RenderedFace, render_face, render_photo
@@ -99,6 +99,10 @@ class SyntheticFaces:
             IndexError: index is not 0 to len - 1, here and in the methods below.
         """
         return self.face(index).image
+
+    def encoded(self, index: int) -> bytes:
+        """The crop as a PNG."""
+        return encode_image(self.image(index), ".png")
 
     def landmarks(self, index: int) -> FloatArray:
         """(5, 2) float32 pixels of the crop, in the order of `RenderedFace`."""

@@ -28,27 +28,31 @@ class VerificationBin:
 
     Args:
         path: the file, for messages.
-        encoded: 2P encoded images; 2k and 2k + 1 form pair k.
+        images: 2P encoded images; 2k and 2k + 1 form pair k.
         same: (P,) bool, whether the two images of a pair show one person.
         sha256: the SHA-256 of the file, as hex; published copies of one set differ.
     """
 
     path: Path
-    encoded: list[bytes] = field(repr=False)
+    images: list[bytes] = field(repr=False)
     same: npt.NDArray[np.bool_] = field(repr=False)
     sha256: str
 
     @property
     def pairs(self) -> npt.NDArray[np.int64]:
         """(P, 2) int64 indices of images."""
-        return np.arange(len(self.encoded), dtype=np.int64).reshape(-1, 2)
+        return np.arange(len(self.images), dtype=np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
-        return len(self.encoded)
+        return len(self.images)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Image `index` as (H, W, 3) uint8 RGB; raises DataError with the index where it cannot be decoded."""
-        return decode_image(self.encoded[index], place=f"{self.path}, image {index}")
+        return decode_image(self.images[index], place=f"{self.path}, image {index}")
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of image `index`."""
+        return self.images[index]
 
     def key(self, index: int) -> str:
         """The file's name and the index."""

@@ -110,5 +110,5 @@ def made_folds(same: npt.NDArray[np.bool_], *, place: object) -> tuple[npt.NDArr
 def _first_occurrences(content: VerificationBin) -> npt.NDArray[np.int64]:
     """The file's pairs with each image replaced by the first one of the same bytes."""
     first: dict[bytes, int] = {}
-    indices = [first.setdefault(encoded, index) for index, encoded in enumerate(content.encoded)]
+    indices = [first.setdefault(encoded, index) for index, encoded in enumerate(content.images)]
     return np.array(indices, dtype=np.int64).reshape(-1, 2)

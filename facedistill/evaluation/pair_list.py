@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.data.images import IMAGE_SUFFIXES, read_image
+from facedistill.data.images import IMAGE_SUFFIXES, read_encoded, read_image
 from facedistill.errors import DataError
 from facedistill.evaluation.benchmark import Benchmark, made_folds
 
@@ -40,6 +40,10 @@ class ImageFiles:
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
         return read_image(self.folder / self.paths[index])
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the file; DataError where it cannot be read."""
+        return read_encoded(self.folder / self.paths[index])
 
     def key(self, index: int) -> str:
         """The path relative to the folder."""

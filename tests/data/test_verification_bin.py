@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     images = [encoded_image(value) for value in (10, 20, 30, 40)]
     write_bin(path, images, np.array([True, False]))
     content = read_bin(path)
-    assert content.encoded == images
+    assert content.images == images
     assert content.same.tolist() == [True, False]
     assert content.same.dtype == np.bool_
     assert content.pairs.tolist() == [[0, 1], [2, 3]]
@@ -59,7 +59,7 @@ PYTHON_2_BINARY = b"\x80\x02]q\x00(T\x03\x00\x00\x00\x00\x01\xffU\x03\x89P\xffe]
 def test_python_2_pickles(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "old.bin").write_bytes(content)
     read = read_bin(tmp_path / "old.bin")
-    assert read.encoded == [b"\x00\x01\xff", b"\x89P\xff"]
+    assert read.images == [b"\x00\x01\xff", b"\x89P\xff"]
     assert read.same.tolist() == [True]
 
 
@@ -70,7 +70,7 @@ def test_every_kind_of_item_in_every_protocol(tmp_path: Path, protocol: int) -> 
     strided = np.stack([array, array], axis=1)[:, 0]
     items = [image, bytearray(image), array, strided, b"", np.zeros(0, dtype=np.uint8)]
     content = read_bin(write_pickle(tmp_path / "set.bin", (items, [True, np.bool_(False), 1]), protocol))
-    assert content.encoded == [image] * 4 + [b""] * 2
+    assert content.images == [image] * 4 + [b""] * 2
     assert content.same.tolist() == [True, False, True]
 
 

@@ -1,0 +1,1 @@
+"""MXNet RecordIO: the `.rec` files in which insightface publishes its data sets."""

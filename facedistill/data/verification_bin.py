@@ -8,10 +8,10 @@ of the published files were written by Python 2, and some hold uint8 arrays wher
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.images import decode_image
+from facedistill.data.pair_set_pickle import load_pair_set_pickle
+from facedistill.data.pair_set_values import Dtype, PickledArray, PickledText
 from facedistill.errors import DataError
+from facedistill.files import write_atomically
+from facedistill.shown_name import shown_name
 
 
 @dataclass(frozen=True, eq=False)
 class VerificationBin:
     """The images of a `.bin` file, decoded when they are asked for, and its flags.
+
+    A `FaceDataset`: an identity is what genuine pairs and equal bytes join, directly or through other images. Two such
+    identities may still be one person whom no genuine pair of the file joins, so the labels are good for looking at
+    the images and for converting them, and not for training.
 
     Args:
         path: the file, for messages.
@@ -43,8 +51,27 @@ class VerificationBin:
         """(P, 2) int64 indices of images."""
         return np.arange(len(self.images), dtype=np.int64).reshape(-1, 2)
 
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(2P,) int64, the identity of each image, numbered in the order of their first images."""
+        return _components(self.images, self.same)
+
+    @cached_property
+    def identities(self) -> list[str]:
+        """The identities by label: person_000001 and so on, since the file holds no names."""
+        return [f"person_{label + 1:06d}" for label in range(int(self.labels.max(initial=-1)) + 1)]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the file, as hex."""
+        return self.sha256
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process reads the file itself rather than being sent all of it.
+        return _read_again, (self.path, self.sha256)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Image `index` as (H, W, 3) uint8 RGB; raises DataError with the index where it cannot be decoded."""
@@ -60,19 +87,24 @@ class VerificationBin:
 
 
 def read_bin(path: Path) -> VerificationBin:
-    """Read a `.bin` file with an unpickler that knows byte strings, lists, tuples, booleans and numpy arrays only.
+    """Read a `.bin` file, whoever wrote it: byte strings, lists, tuples, booleans, numpy arrays of bytes or booleans.
 
     Raises:
-        DataError: the file cannot be read, is no pickle, asks for a class that a pair set has no use for (none of
-            its code runs), or does not hold images and flags that belong together.
+        DataError: the file cannot be read, is no pickle, asks for anything that a pair set has no use for (nothing of
+            it is run, see `load_pair_set_pickle`), or does not hold images and flags that belong together.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"the file cannot be read ({error.strerror})", place=path) from error
-    images, flags = _two_parts(_unpickle(content, path), path)
+    return parse_bin(content, path)
+
+
+def parse_bin(content: bytes, path: Path) -> VerificationBin:
+    """The pair set that the bytes of a `.bin` file hold; DataError as from `read_bin`, with `path` as the place."""
+    images, flags = _two_parts(load_pair_set_pickle(content, place=path), path)
     encoded = [_encoded_image(item, path, index) for index, item in enumerate(images)]
-    same = np.array([_flag(item, path, index) for index, item in enumerate(flags)], dtype=np.bool_)
+    same = np.fromiter((_flag(item, path, index) for index, item in enumerate(flags)), np.bool_, len(flags))
     if len(encoded) % 2:
         raise DataError(f"it holds {len(encoded)} images, which do not make pairs", place=path)
     if len(same) != len(encoded) // 2:
@@ -83,7 +115,7 @@ def read_bin(path: Path) -> VerificationBin:
 
 
 def write_bin(path: Path, encoded: Sequence[bytes], same: Sequence[bool] | npt.NDArray[np.bool_]) -> None:
-    """Write a `.bin` file that insightface's own reader takes.
+    """Write a `.bin` file that insightface's own reader takes, whole or not at all.
 
     Args:
         path: the file; its folder is made where it is missing.
@@ -95,110 +127,76 @@ def write_bin(path: Path, encoded: Sequence[bytes], same: Sequence[bool] | npt.N
     """
     if len(encoded) != 2 * len(same):
         raise DataError(f"{len(encoded)} images and {len(same)} flags do not make pairs", place=path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = ([bytes(item) for item in encoded], [bool(flag) for flag in same])
-    path.write_bytes(pickle.dumps(content, protocol=4))
+    write_atomically(path, pickle.dumps(content, protocol=4))
 
 
-def _unpickle(content: bytes, path: Path) -> Any:
-    try:
-        return _PairSetUnpickler(content, path).load()
-    except DataError:
-        raise
-    except Exception as error:  # Bytes that are no pickle make the unpickler fail in more ways than it documents.
-        raise DataError(
-            f"it is no pickle of a pair set ({type(error).__name__}: {error})",
-            place=path,
-            next_step="A .bin file is a pickled tuple (encoded images, flags)",
-        ) from error
+def _read_again(path: Path, sha256: str) -> VerificationBin:
+    content = read_bin(path)
+    if content.sha256 != sha256:
+        raise DataError("the file has changed since it was opened", place=path, next_step="Start again")
+    return content
 
 
-class _PairSetUnpickler(pickle.Unpickler):
-    """Looks every name up in a list of what builds byte strings and arrays, and refuses all others."""
+def _components(images: Sequence[bytes], same: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The connected component of each image, by union-find, numbered by first occurrence."""
+    first: dict[bytes, int] = {}
+    parent = [first.setdefault(encoded, index) for index, encoded in enumerate(images)]
 
-    def __init__(self, content: bytes, path: Path) -> None:
-        # Python 2 wrote images as its str type, which must come back as bytes.
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self._path = path
-        self._allowed = _allowed_callables()
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]  # halves the path, so that chains of pairs stay short
+            index = parent[index]
+        return index
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._allowed:
-            raise DataError(
-                f"the pickle asks for '{module}.{name}', which a pair set has no use for; nothing of it was run",
-                place=self._path,
-                next_step="Do not open this file with an ordinary unpickler",
-            )
-        return self._allowed[module, name]
-
-
-def _allowed_callables() -> dict[tuple[str, str], Callable[..., Any]]:
-    """(module, name) as pickles write them -> what is called in its place.
-
-    Functions are made anew for each file: a pickle can set attributes of what it is given.
-    """
-
-    def encode(text: str, encoding: object = "latin1", *_: object) -> bytes:
-        if encoding not in ("latin1", "latin-1", b"latin1"):
-            raise ValueError(f"byte strings are written as latin1, not {encoding}")
-        return text.encode("latin1")
-
-    def reconstruct(_kind: object, shape: object, _typecode: object) -> npt.NDArray[np.int8]:
-        # The type is always the plain array, and empty until its state is set, whatever the pickle says.
-        return np.ndarray((0,), dtype=np.int8)
-
-    def scalar(dtype: np.dtype[Any], data: bytes) -> Any:
-        return np.frombuffer(data, dtype=dtype)[0]
-
-    def from_buffer(buffer: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C") -> npt.NDArray[Any]:
-        return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
-
-    allowed: dict[tuple[str, str], Callable[..., Any]] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): encode,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        allowed[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        allowed[f"{core}.multiarray", "scalar"] = scalar
-        allowed[f"{core}.numeric", "_frombuffer"] = from_buffer
-    for builtins in ("builtins", "__builtin__"):
-        allowed[builtins, "bytes"] = bytes
-        allowed[builtins, "bytearray"] = bytearray
-        allowed[builtins, "bool"] = bool
-    return allowed
+    for pair in np.flatnonzero(same).tolist():
+        one, other = root(2 * pair), root(2 * pair + 1)
+        # The earlier image is the root: components are then numbered in the order of their roots.
+        parent[max(one, other)] = min(one, other)
+    roots = np.fromiter((root(index) for index in range(len(images))), np.int64, len(images))
+    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
 
 
-def _two_parts(content: Any, path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
-    listed = (list, tuple, np.ndarray)
+def _two_parts(content: Any, path: Path) -> tuple[Sequence[Any], Sequence[Any] | npt.NDArray[np.uint8]]:
     if isinstance(content, (tuple, list)) and len(content) == 2:
         images, flags = content
-        if isinstance(images, listed) and isinstance(flags, listed):
-            return list(images), list(flags)
+        if isinstance(flags, PickledArray) and flags.dtype is Dtype.BOOL and flags.data is not None:
+            flags = np.frombuffer(flags.data, dtype=np.uint8)
+        if isinstance(images, (list, tuple)) and isinstance(flags, (list, tuple, np.ndarray)):
+            return images, flags
     raise DataError(
-        f"it holds {_describe(content)}",
+        f"it holds {_described(content)}",
         place=path,
         next_step="A .bin file is a pickled tuple (list of encoded images, list of flags)",
     )
 
 
-def _describe(content: Any) -> str:
+def _described(content: Any) -> str:
     if isinstance(content, (tuple, list)) and len(content) == 2:
-        return f"a tuple ({type(content[0]).__name__}, {type(content[1]).__name__})"
+        return f"a tuple ({_kind(content[0])}, {_kind(content[1])})"
     size = f" with {len(content)} items" if hasattr(content, "__len__") else ""
-    return f"one object of type {type(content).__name__}{size}"
+    return f"one object of type {_kind(content)}{size}"
+
+
+def _kind(item: Any) -> str:
+    if isinstance(item, PickledText):
+        return "str"
+    if isinstance(item, PickledArray):
+        return f"array of {item.dtype.name.lower() if item.dtype else 'nothing'}"
+    return type(item).__name__
 
 
 def _encoded_image(item: Any, path: Path, index: int) -> bytes:
-    if isinstance(item, (bytes, bytearray)):
-        return bytes(item)
-    if isinstance(item, np.ndarray) and item.dtype == np.uint8:
-        return item.tobytes()
-    kind = f"array of {item.dtype}" if isinstance(item, np.ndarray) else type(item).__name__
-    raise DataError(f"image {index} is of type {kind}, not a byte string", place=path)
+    if isinstance(item, PickledArray) and item.dtype is Dtype.UINT8 and item.data is not None:
+        return item.data
+    if isinstance(item, bytes):
+        return item
+    raise DataError(f"image {index} is of type {_kind(item)}, not a byte string", place=path)
 
 
 def _flag(item: Any, path: Path, index: int) -> bool:
-    if isinstance(item, (bool, np.bool_)) or (isinstance(item, (int, np.integer)) and item in (0, 1)):
-        return bool(item)
-    raise DataError(f"the flag of pair {index} is {item!r}, not a boolean", place=path)
+    number = int(item) if isinstance(item, (int, np.uint8)) else None
+    if number in (0, 1):
+        return number == 1
+    shown = f"'{item}'" if isinstance(item, PickledText) else _kind(item) if number is None else str(number)
+    raise DataError(f"the flag of pair {index} is {shown_name(shown)}, not a boolean", place=path)

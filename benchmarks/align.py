@@ -30,7 +30,7 @@ import onnxruntime
 
 from facedistill.align.detectors import DETECTORS, Photo
 from facedistill.align.pipeline import align_folder
-from facedistill.data.images import find_images, read_image
+from facedistill.data.images import image_names, read_image
 
 MIN_FACE = 20  # what the package looks for
 SEED = 0
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--scaling", action="store_true")
     options = parser.parse_args()
-    paths = find_images(options.photos)
+    paths = [options.photos / name for name in image_names(options.photos)]
     random.Random(SEED).shuffle(paths)  # noqa: S311
     print(f"OpenCV {cv2.__version__}, onnxruntime {onnxruntime.__version__}, {options.workers} workers")
     if options.scaling:

@@ -20,7 +20,7 @@ from facedistill.align.pipeline import align_folder
 from facedistill.align.review import Review
 from facedistill.align.table import FaceRow, MissedRow, read_faces, read_missed
 from facedistill.align.template import template
-from facedistill.data.images import find_images, read_image, write_image
+from facedistill.data.images import image_names, read_image, write_image
 from facedistill.errors import DataError, UsageError
 
 MakePhotos = Callable[..., Path]
@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def crops(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in find_images(folder)}
+    return {name: (folder / name).read_bytes() for name in image_names(folder)}
 
 
 def faces(out: Path) -> dict[str, FaceRow]:
@@ -669,7 +669,7 @@ def test_a_full_disk(
         patch.setattr(crops_module.Path, "write_bytes", fail)
         with pytest.raises(DataError, match=r"the crops cannot be written \(No space left on device\).*--resume"):
             align_folder(photos, out, detector=dot_detector, workers=1)
-    assert find_images(out) == []
+    assert image_names(out) == []
 
 
 def test_a_disk_that_fills_up_on_the_way(

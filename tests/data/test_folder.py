@@ -31,16 +31,6 @@ def test_labels_follow_the_sorted_names(people: Path) -> None:
     assert dataset.image(1)[0, 0].tolist() == [10, 10, 10]
 
 
-def test_only_the_listed_people(people: Path, tmp_path: Path) -> None:
-    listed = tmp_path / "list.txt"
-    listed.write_text("2\nanna\t3\nzoe\t1\n")
-    dataset = FolderDataset(people, read_identities(listed))
-    assert dataset.identities == ["anna", "zoe"]
-    assert len(dataset) == 4
-    with pytest.raises(DataError, match="none of the 1 listed identities has images here"):
-        FolderDataset(people, {"nobody"})
-
-
 def test_a_name_that_is_no_utf8(people: Path) -> None:
     first = next(people.rglob("*.*"))
     try:
@@ -53,7 +43,6 @@ def test_a_name_that_is_no_utf8(people: Path) -> None:
 def test_fingerprint_follows_the_content(people: Path) -> None:
     first = FolderDataset(people).fingerprint
     assert FolderDataset(people).fingerprint == first
-    assert FolderDataset(people, {"anna", "bob"}).fingerprint != first
     write_image(people / "bob" / "9.png", np.zeros((8, 8, 3), dtype=np.uint8))
     assert FolderDataset(people).fingerprint != first
 

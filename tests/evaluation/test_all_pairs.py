@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facedistill.data.folder import FolderDataset
+from facedistill.data.open_dataset import open_dataset
 from facedistill.errors import DataError
 from facedistill.evaluation import all_pairs as module
 from facedistill.evaluation.all_pairs import all_pairs, evaluate_all_pairs
@@ -78,7 +79,7 @@ def test_the_pairs_of_the_test_people(realdata: Path) -> None:
     from facedistill.data.identity_list import read_identities
 
     lfw = realdata / "data" / "lfw"
-    dataset = FolderDataset(lfw / "raw", read_identities(lfw / "protocol" / "peopleDevTest.txt"))
+    dataset = open_dataset(lfw / "raw", identities=read_identities(lfw / "protocol" / "peopleDevTest.txt"))
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(len(dataset.identities), 32))
     embeddings = centres[dataset.labels] + 0.1 * rng.normal(size=(len(dataset), 32))

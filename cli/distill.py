@@ -14,7 +14,7 @@ TEACHER = "Teacher"
 
 
 def distill(
-    data: Annotated[Path, typer.Argument(help="Folder of aligned crops, one sub-folder a person.")],
+    data: o.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     teacher: Annotated[
         Path | None,
@@ -43,6 +43,14 @@ def distill(
     images_per_identity: Annotated[
         int, typer.Option(help="Images of one person in a batch.", rich_help_panel=METHOD)
     ] = 4,
+    lookalikes: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Bring people that the teacher finds alike into a batch, N at a time; 1: at random.",
+            rich_help_panel=METHOD,
+        ),
+    ] = 1,
     teacher_color: Annotated[
         str | None, typer.Option(help="Colour order of a foreign ONNX teacher: rgb or bgr.", rich_help_panel=TEACHER)
     ] = None,
@@ -55,6 +63,7 @@ def distill(
     ] = None,
     init: o.Init = None,
     identities: o.Identities = None,
+    exclude: o.Exclude = None,
     epochs: o.Epochs = 20,
     batch_size: o.BatchSize = 128,
     lr: o.Lr = 0.1,
@@ -62,11 +71,16 @@ def distill(
     weight_decay: o.WeightDecay = 5e-4,
     warmup_epochs: o.WarmupEpochs = 1.0,
     mirror: o.Mirror = True,
+    augment_crop: o.AugmentCrop = 0.0,
+    augment_occlusion: o.AugmentOcclusion = 0.0,
+    augment_photometric: o.AugmentPhotometric = 0.0,
+    augment_low_resolution: o.AugmentLowResolution = 0.0,
+    augment_jpeg: o.AugmentJpeg = 0.0,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "32",
     workers: o.Workers = None,
-    strict: o.Strict = False,
+    max_corrupt: o.MaxCorrupt = 0.01,
     pairs: o.Pairs = None,
     images: o.Images = None,
     overwrite: o.Overwrite = False,
@@ -86,7 +100,7 @@ def distill(
     from facedistill.training.run_folder import RunFolder
 
     from .console import note, progress, say, write_json
-    from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
+    from .training import epoch_line, follower, open_benchmark, open_training_data, print_run
 
     options = select_options(DistillOptions, arguments)
     teacher_model: EmbeddingCache | Embedder | None = None
@@ -96,7 +110,7 @@ def distill(
         teacher_model = load_embedder(
             teacher, device=device, color=teacher_color, mean=teacher_mean, std=teacher_std, note=note
         )
-    dataset = open_dataset(data, identities, quiet=quiet)
+    dataset = open_training_data(data, identities, exclude, quiet=quiet)
     follow = follower(open_benchmark(dataset, pairs, images))
     run = RunFolder(out, overwrite=overwrite, resume=resume)
     with (

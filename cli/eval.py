@@ -55,8 +55,8 @@ def eval_command(
     """
     lists = match_images(pairs or [], images or [])
     check_call(any_pairs=bool(lists or bin_file), all_pairs=all_pairs, identities=identities, plot=plot)
-    from facedistill.data.folder import FolderDataset
     from facedistill.data.identity_list import read_identities
+    from facedistill.data.open_dataset import open_dataset
     from facedistill.embedders.load import load_embedder
     from facedistill.evaluation.all_pairs import evaluate_all_pairs
     from facedistill.evaluation.benchmark import load_bin_benchmark
@@ -70,7 +70,7 @@ def eval_command(
     benchmarks: list[Benchmark] = [load_pair_list(path, folder) for path, folder in lists]
     benchmarks += [load_bin_benchmark(path) for path in bin_file or []]
     people = None if identities is None else read_identities(identities)
-    dataset = None if all_pairs is None else FolderDataset(all_pairs, people)
+    dataset = None if all_pairs is None else open_dataset(all_pairs, identities=people, note=console.note)
     embedder = load_embedder(
         model,
         device=device,

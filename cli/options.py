@@ -9,6 +9,7 @@ import typer
 
 GENERAL = "General"
 TRAINING = "Training"
+AUGMENTATION = "Augmentation"
 BENCHMARK = "Benchmark to follow"
 
 JsonFile = Annotated[
@@ -21,6 +22,18 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Identities = Annotated[
     Path | None,
     typer.Option(metavar="LIST", help="Use only these people: one name a line, or LFW's name<TAB>count."),
+]
+Data = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA...",
+        help="Aligned crops: a folder with one sub-folder a person, a .rec, tar shards, a list; several are joined.",
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Leave out what this list names; inspect --exclude-list writes one."),
 ]
 Pairs = Annotated[
     Path | None, typer.Option(metavar="LIST", help="Pair list to follow while training.", rich_help_panel=BENCHMARK)
@@ -43,10 +56,39 @@ WarmupEpochs = Annotated[float, typer.Option(help="Epochs of linear warm-up.", r
 Precision = Annotated[str, typer.Option(help="32, bf16 or 16 (mixed); losses are always 32.", rich_help_panel=TRAINING)]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Threads that decode images; one a processor, at most 8.", rich_help_panel=TRAINING),
+    typer.Option(
+        help="Processes that decode images; 0: threads of this one. On the CPU 0, on a GPU one a processor, at most 8.",
+        rich_help_panel=TRAINING,
+    ),
 ]
-Mirror = Annotated[bool, typer.Option(help="Mirror every second crop at random.", rich_help_panel=TRAINING)]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first corrupt image instead of leaving it out.")]
+Mirror = Annotated[bool, typer.Option(help="Mirror every second crop at random.", rich_help_panel=AUGMENTATION)]
+MaxCorrupt = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Corrupt images are replaced and listed; stop where more than this share is, 0 at the first.",
+        rich_help_panel=TRAINING,
+    ),
+]
+_CHANCE = "Chance that an image is "
+AugmentCrop = Annotated[
+    float, typer.Option(metavar="P", help=_CHANCE + "cropped at random and resized.", rich_help_panel=AUGMENTATION)
+]
+AugmentOcclusion = Annotated[
+    float, typer.Option(metavar="P", help=_CHANCE + "covered in part.", rich_help_panel=AUGMENTATION)
+]
+AugmentPhotometric = Annotated[
+    float,
+    typer.Option(
+        metavar="P", help=_CHANCE + "changed in brightness, contrast and saturation.", rich_help_panel=AUGMENTATION
+    ),
+]
+AugmentLowResolution = Annotated[
+    float, typer.Option(metavar="P", help=_CHANCE + "made smaller and enlarged again.", rich_help_panel=AUGMENTATION)
+]
+AugmentJpeg = Annotated[
+    float, typer.Option(metavar="P", help=_CHANCE + "compressed as a poor JPEG.", rich_help_panel=AUGMENTATION)
+]
 EmbeddingSize = Annotated[int | None, typer.Option(help="Length of the embedding.")]
 Color = Annotated[str | None, typer.Option(help="Colour order of a foreign ONNX file: rgb or bgr.")]
 Mean = Annotated[float | None, typer.Option(help="Mean of a foreign ONNX file, 0..255 scale.")]

@@ -11,7 +11,7 @@ from . import options as o
 
 
 def train_teacher(
-    data: Annotated[Path, typer.Argument(help="Folder of aligned crops, one sub-folder a person.")],
+    data: o.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     model: Annotated[str, typer.Option(help="Backbone; see facedistill models.")] = "iresnet50",
     head: Annotated[str, typer.Option(help="Margin head; see facedistill heads.")] = "arcface",
@@ -22,6 +22,7 @@ def train_teacher(
     margin: Annotated[float | None, typer.Option(help="Margin m of the head; its published one unless given.")] = None,
     init: o.Init = None,
     identities: o.Identities = None,
+    exclude: o.Exclude = None,
     epochs: o.Epochs = 20,
     batch_size: o.BatchSize = 128,
     lr: o.Lr = 0.1,
@@ -29,11 +30,16 @@ def train_teacher(
     weight_decay: o.WeightDecay = 5e-4,
     warmup_epochs: o.WarmupEpochs = 1.0,
     mirror: o.Mirror = True,
+    augment_crop: o.AugmentCrop = 0.0,
+    augment_occlusion: o.AugmentOcclusion = 0.0,
+    augment_photometric: o.AugmentPhotometric = 0.0,
+    augment_low_resolution: o.AugmentLowResolution = 0.0,
+    augment_jpeg: o.AugmentJpeg = 0.0,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "32",
     workers: o.Workers = None,
-    strict: o.Strict = False,
+    max_corrupt: o.MaxCorrupt = 0.01,
     pairs: o.Pairs = None,
     images: o.Images = None,
     overwrite: o.Overwrite = False,
@@ -50,10 +56,10 @@ def train_teacher(
     from facedistill.training.train_teacher import train_teacher as train
 
     from .console import note, progress, say, write_json
-    from .training import epoch_line, follower, open_benchmark, open_dataset, print_run
+    from .training import epoch_line, follower, open_benchmark, open_training_data, print_run
 
     options = select_options(TeacherOptions, arguments)
-    dataset = open_dataset(data, identities, quiet=quiet)
+    dataset = open_training_data(data, identities, exclude, quiet=quiet)
     follow = follower(open_benchmark(dataset, pairs, images))
     run = RunFolder(out, overwrite=overwrite, resume=resume)
     with progress("training", unit="steps", quiet=quiet) as on_step:

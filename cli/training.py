@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import note, print_table, say
 
 if TYPE_CHECKING:
-    from facedistill.data.folder import FolderDataset
+    from facedistill.data.dataset import FaceDataset
     from facedistill.embedders.torch_embedder import TorchEmbedder
     from facedistill.evaluation.benchmark import Benchmark
 
 
-def open_dataset(data: Path, identities: Path | None, *, quiet: bool) -> FolderDataset:
-    """The folder of crops, limited to the listed people, and a line about its size."""
-    from facedistill.data.folder import FolderDataset
+def open_training_data(
+    data: Sequence[Path], identities: Path | None, exclude: Path | None, *, quiet: bool
+) -> FaceDataset:
+    """The data sets as one, limited to the listed people and without what is excluded, and a line about its size."""
+    from facedistill.data.exclusions import read_exclusions
     from facedistill.data.identity_list import read_identities
+    from facedistill.data.open_dataset import open_dataset
 
     names = None if identities is None else read_identities(identities)
-    dataset = FolderDataset(data, names)
-    say(f"{len(dataset)} images of {len(dataset.identities)} people in {data}", quiet=quiet)
+    exclusions = None if exclude is None else read_exclusions(exclude)
+    dataset = open_dataset(data, identities=names, exclusions=exclusions, note=note)
+    say(f"{len(dataset)} images of {len(dataset.identities)} people in {', '.join(map(str, data))}", quiet=quiet)
     if names is not None and len(dataset.identities) < len(names):
         say(f"{len(names) - len(dataset.identities)} of the {len(names)} listed people have no images", quiet=quiet)
     return dataset
 
 
-def open_benchmark(dataset: FolderDataset, pairs: Path | None, images: Path | None) -> Benchmark | None:
+def open_benchmark(dataset: FaceDataset, pairs: Path | None, images: Path | None) -> Benchmark | None:
     """The pair list to follow, None where none was given; a note where it shares people with the training data."""
     from facedistill.errors import UsageError
 

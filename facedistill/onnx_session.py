@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
 import onnxruntime as ort
 
 from facedistill.errors import ModelFileError, UsageError
+from facedistill.processors import available_processors
 
 
 def open_session(
@@ -19,7 +21,7 @@ def open_session(
     Args:
         path: the ONNX file.
         device: "cpu", "cuda", or "auto" for CUDA where it works.
-        threads: CPU threads within one run, 0 for onnxruntime's own choice.
+        threads: CPU threads within one run, 0 for as many as suit the processors that may be used.
         model: the serialised network, where it isn't just what `path` holds; `path` then only names it in errors.
 
     Raises:
@@ -28,6 +30,9 @@ def open_session(
     """
     check_device(device)
     options = ort.SessionOptions()
+    if threads == 0 and available_processors() < (os.cpu_count() or 1):
+        # Left to itself, onnxruntime would take threads for the whole machine, which then wait for one another.
+        threads = available_processors()
     options.intra_op_num_threads = threads
     # Only fatal messages: without a GPU the GPU build prints pages about libraries it does not need.
     options.log_severity_level = 4

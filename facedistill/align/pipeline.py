@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from facedistill.align.table import MissedRow
 from facedistill.align.template import TEMPLATE_NAME, template
 from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, check_quality, scan_folder
 from facedistill.errors import DataError, UsageError
+from facedistill.processors import available_processors
 
 FORMATS = ("jpg", "png", "webp")
 _CHUNKS_AHEAD = 2  # for each worker: more only wait for the slowest one
@@ -76,7 +76,7 @@ def align_folder(
     """
     photos, out = Path(photos), Path(out)
     limits = limits or Limits()
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = available_processors() if workers is None else workers
     _check_options(size, face, image_format, quality, workers, overwrite=overwrite, resume=resume)
     _check_folders(photos, out, may_hold_one=overwrite or resume)
     scan = scan_folder(photos)

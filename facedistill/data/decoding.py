@@ -14,6 +14,7 @@ import numpy.typing as npt
 BATCHES_AHEAD = 3
 
 Item = TypeVar("Item")
+Piece = TypeVar("Piece")
 Indices = npt.NDArray[np.int64]
 
 
@@ -27,16 +28,38 @@ def decode_ahead(
         decode: called once for each index, from several threads.
         workers: threads, at least 1.
     """
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode")
-    waiting: deque[tuple[Indices, list[Future[Item]]]] = deque()
-    try:
+    batches: deque[Indices] = deque()
+
+    def pieces() -> Iterator[list[Indices]]:
         for indices in index_batches:
-            waiting.append((indices, [pool.submit(decode, int(index)) for index in indices]))
+            batches.append(indices)
+            # A task of one small crop would cost as much in passing it on as in decoding it.
+            yield np.array_split(indices, max(1, min(4 * workers, len(indices))))
+
+    def decode_all(indices: Indices) -> list[Item]:
+        return [decode(index) for index in indices.tolist()]
+
+    for found in run_ahead(pieces(), decode_all, workers=workers):
+        yield batches.popleft(), [item for items in found for item in items]
+
+
+def run_ahead(batches: Iterable[list[Piece]], work: Callable[[Piece], Item], *, workers: int) -> Iterator[list[Item]]:
+    """What `work` gives for the pieces of each batch, in order; an error is raised at its batch.
+
+    Args:
+        batches: each in pieces, which are worked on side by side.
+        work: called once for each piece, from several threads.
+        workers: threads, at least 1.
+    """
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode")
+    waiting: deque[list[Future[Item]]] = deque()
+    try:
+        for pieces in batches:
+            waiting.append([pool.submit(work, piece) for piece in pieces])
             if len(waiting) > BATCHES_AHEAD:
-                ready, futures = waiting.popleft()
-                yield ready, [future.result() for future in futures]
-        for ready, futures in waiting:
-            yield ready, [future.result() for future in futures]
+                yield [future.result() for future in waiting.popleft()]
+        while waiting:
+            yield [future.result() for future in waiting.popleft()]
     finally:
         # What nobody waits for any more is not begun, so that a stop is a stop.
         pool.shutdown(wait=True, cancel_futures=True)

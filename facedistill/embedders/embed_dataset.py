@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from facedistill.data.decoding import decode_ahead
 from facedistill.data.image_source import ImageSource
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError
+from facedistill.processors import available_processors
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,8 @@ def embed_dataset(
         indices: the N images to embed.
         batch_size: images a call of the network; twice as many calls are made where `mirror` is set.
         mirror: embed the mirrored images as well.
-        on_corrupt: told the key and the error of an image that cannot be decoded, whose row then is that of a black
-            crop; None raises the error.
+        on_corrupt: told the key and the error of an image that cannot be decoded, whose row then is NaN; None raises
+            the error.
         progress: called with (images done, N) after each batch.
 
     Raises:
@@ -66,14 +66,20 @@ def embed_dataset(
     mirrored = np.empty_like(original) if mirror else None
     sizes: set[tuple[int, int]] = set()
     done = 0
-    for crops in _decoded_batches(embedder, dataset, wanted, batch_size, sizes, on_corrupt):
-        rows = slice(done, done + len(crops))
-        original[rows] = embedder.embed(crops)
-        _check_finite(original[rows], embedder, dataset, wanted[rows])
-        if mirrored is not None:
-            mirrored[rows] = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-            _check_finite(mirrored[rows], embedder, dataset, wanted[rows])
-        done += len(crops)
+    for indices, decoded in _decoded_batches(embedder, dataset, wanted, batch_size, sizes, on_corrupt):
+        rows = done + np.flatnonzero([crop is not None for crop in decoded])
+        corrupt = done + np.flatnonzero([crop is None for crop in decoded])
+        done += len(indices)
+        for target in (original, mirrored):
+            if target is not None:
+                target[corrupt] = np.nan
+        if len(rows):
+            crops = np.stack([crop for crop in decoded if crop is not None])
+            original[rows] = embedder.embed(crops)
+            _check_finite(original[rows], embedder, dataset, wanted[rows])
+            if mirrored is not None:
+                mirrored[rows] = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+                _check_finite(mirrored[rows], embedder, dataset, wanted[rows])
         if progress is not None:
             progress(done, len(wanted))
     return EmbeddedDataset(original, mirrored, tuple(sorted(sizes)))
@@ -86,25 +92,23 @@ def _decoded_batches(
     batch_size: int,
     sizes: set[tuple[int, int]],
     on_corrupt: Callable[[str, DataError], None] | None,
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """(B, S, S, 3) uint8 crops of the model's size; adds the sizes they had to `sizes`."""
+) -> Iterator[tuple[npt.NDArray[np.int64], list[npt.NDArray[np.uint8] | None]]]:
+    """Indices and (S, S, 3) uint8 crops of the model's size, None for corrupt ones; adds their sizes to `sizes`."""
 
-    def decode(index: int) -> npt.NDArray[np.uint8]:
+    def decode(index: int) -> npt.NDArray[np.uint8] | None:
         try:
             image = dataset.image(index)
         except DataError as error:
             if on_corrupt is None:
                 raise
             on_corrupt(dataset.key(index), error)
-            side = embedder.preprocessing.size
-            return np.zeros((side, side, 3), dtype=np.uint8)
+            return None
         sizes.add((image.shape[0], image.shape[1]))
         # One by one, since crops of different sizes make no batch before they are resized.
         return np.asarray(embedder.preprocessing.resize(image[np.newaxis])[0])
 
     batches = (wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size))
-    for _, crops in decode_ahead(batches, decode, workers=min(4, os.cpu_count() or 1)):
-        yield np.stack(crops)
+    yield from decode_ahead(batches, decode, workers=min(4, available_processors()))
 
 
 def _check_finite(

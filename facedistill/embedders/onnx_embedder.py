@@ -33,7 +33,7 @@ class OnnxEmbedder:
         mean: overrides or supplies the mean, 0..255 scale.
         std: overrides or supplies the standard deviation, 0..255 scale.
         note: receives one line about whatever was assumed or overridden.
-        threads: CPU threads, 0 for onnxruntime's own choice.
+        threads: CPU threads, 0 for as many as suit the processors that may be used.
 
     Raises:
         ModelFileError: the file is missing or damaged, or is not an embedding network.

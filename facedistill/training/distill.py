@@ -6,15 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
 from facedistill.checkpoint import BackboneSpec
+from facedistill.data.batches.lookalikes import lookalike_graph
+from facedistill.data.batches.sampling import IdentitySampler, Sampler, ShuffledSampler, shards_of
+from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
 from facedistill.distill import METHODS, MethodOptions
+from facedistill.distill.method import Needs
 from facedistill.embedders.cache import EmbeddingCache
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
+from facedistill.embedders.load import choose_device
 from facedistill.errors import DataError, UsageError
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.listeners import Listeners, Record
@@ -38,6 +44,7 @@ class DistillOptions(TrainingOptions):
     margin: float = Field(default=0.35, ge=0)
     alpha: float = Field(default=0.35, gt=0)
     distance: str = "squared-l2"
+    lookalikes: int = Field(default=1, ge=1)
 
 
 def distill(
@@ -92,6 +99,12 @@ def distill(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
+    if options.lookalikes > 1 and not (method.needs.teacher and method.needs.several_images_per_identity):
+        raise UsageError(
+            f"--lookalikes has no use for the method {options.method}, which "
+            + ("has no teacher" if not method.needs.teacher else "needs no batches of several images a person"),
+            next_step="Leave it out, or use triplet-distillation",
+        )
     check_training_data(dataset, preprocessing, note=listeners.note)
     config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
     taught_by = teacher if method.needs.teacher else None
@@ -102,7 +115,8 @@ def distill(
         require_same_run(run, config)
     embeddings = None
     if taught_by is not None:
-        embeddings = embed_with_teacher(taught_by, dataset, options, progress=listeners.teacher_progress)
+        corrupt = CorruptImages(len(dataset), options.max_corrupt, run.corrupt_images)
+        embeddings = embed_with_teacher(taught_by, dataset, corrupt, progress=listeners.teacher_progress)
     if not resume:
         run.write_config(config)
     training = Training(
@@ -111,14 +125,30 @@ def distill(
         preprocessing=preprocessing,
         objective=Distillation(method),
         dataset=dataset,
+        sampler=make_sampler(dataset, method.needs, options, embeddings),
         options=options,
         run=run,
-        by_identity=method.needs.several_images_per_identity,
         teacher=embeddings,
         provenance=config,
         listeners=listeners,
     )
     return fit(training, resume=resume)
+
+
+def make_sampler(
+    dataset: FaceDataset, needs: Needs, options: DistillOptions, teacher: TeacherEmbeddings | None
+) -> Sampler:
+    """Batches of several images a person where the method needs them, by the teacher's eyes if that is asked for."""
+    if not needs.several_images_per_identity:
+        return ShuffledSampler(len(dataset), options.batch_size, seed=options.seed, shards=shards_of(dataset))
+    graph = None
+    if options.lookalikes > 1 and teacher is not None:
+        # What the teacher could not read has no place in anybody's centre.
+        seen = np.nan_to_num(teacher.original)
+        graph = lookalike_graph(seen, dataset.labels, bunch=options.lookalikes, device=choose_device(options.device))
+    return IdentitySampler(
+        dataset.labels, options.batch_size, options.images_per_identity, seed=options.seed, graph=graph
+    )
 
 
 def describe_teacher(teacher: Embedder | EmbeddingCache) -> dict[str, Any]:
@@ -139,24 +169,28 @@ def describe_teacher(teacher: Embedder | EmbeddingCache) -> dict[str, Any]:
 def embed_with_teacher(
     teacher: Embedder | EmbeddingCache,
     dataset: FaceDataset,
-    options: TrainingOptions,
+    corrupt: CorruptImages,
     *,
     progress: Callable[[int, int], None] | None,
 ) -> TeacherEmbeddings:
     """The teacher's embeddings of all crops and their mirror images.
 
     Raises:
-        DataError: they are all nearly the same, so that they can teach nothing (a wrong preprocessing, or weights
-            that were never trained).
+        DataError: too many images are corrupt; or all embeddings are nearly the same and can teach nothing (a wrong
+            preprocessing, or weights that were never trained).
     """
     if isinstance(teacher, EmbeddingCache):
         embedded = teacher.of(dataset)
     else:
-        # Corrupt images are told by the loader, which leaves them out, so that nobody looks up their embeddings.
-        on_corrupt = None if options.strict else lambda key, error: None
-        embedded = embed_dataset(teacher, dataset, progress=progress, on_corrupt=on_corrupt)
+        # The loader will replace these, so that nobody looks up their embeddings.
+        embedded = embed_dataset(
+            teacher, dataset, progress=progress, on_corrupt=lambda key, error: corrupt.add({key: error.cause})
+        )
     assert embedded.mirrored is not None  # noqa: S101 - asked for above, and a cache always holds them
-    unit = embedded.original / (1e-12 + (embedded.original**2).sum(axis=1, keepdims=True) ** 0.5)
+    seen = embedded.original[np.isfinite(embedded.original).all(axis=1)]
+    if not len(seen):
+        raise DataError("not one image of the data set could be decoded", next_step="Check the folder of crops")
+    unit = seen / (1e-12 + (seen**2).sum(axis=1, keepdims=True) ** 0.5)
     mean_cosine = float((unit.mean(axis=0) ** 2).sum())
     if mean_cosine > 0.98:
         raise DataError(

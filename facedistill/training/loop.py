@@ -14,16 +14,20 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from facedistill.checkpoint import BackboneSpec, Checkpoint, save_checkpoint
-from facedistill.data.batches import ImageBatch, load_batches
+from facedistill.data.batches.augmentation import Augmentation
+from facedistill.data.batches.augmentation_options import AugmentationOptions
+from facedistill.data.batches.loader import BatchLoader, ImageBatch
+from facedistill.data.batches.mirroring import mirror_flags
+from facedistill.data.batches.sampling import Sampler, epoch_generator
+from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.decoding import Indices
-from facedistill.data.sampling import epoch_generator, identity_batches, shuffled_batches
 from facedistill.distill.method import MethodOutput
 from facedistill.embedders.load import choose_device
 from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.errors import DataError, TrainingError, UsageError
+from facedistill.errors import TrainingError, UsageError
 from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
+from facedistill.processors import available_processors
 from facedistill.training.curves import plot_curves
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.objective import Objective, TeacherEmbeddings, TrainingStep
@@ -33,7 +37,7 @@ from facedistill.training.schedule import learning_rate
 
 # How many steps may pass between two looks at whether the loss is still finite; each look waits for the device.
 FINITE_CHECK_INTERVAL = 25
-# Threads that decode images unless told otherwise, or one a processor where there are fewer.
+# Threads or processes that decode images unless told otherwise, or one a processor where there are fewer.
 MOST_WORKERS = 8
 # Mean distance between people below which the embeddings are one point; a loss that stays at its margin is the sign.
 COLLAPSED = 0.01
@@ -54,9 +58,9 @@ class Training:
         preprocessing: its input.
         objective: what it is trained for.
         dataset: the faces.
+        sampler: which of them make up which batch.
         options: how it is trained.
         run: where the results go.
-        by_identity: make batches of several images an identity.
         teacher: the teacher's embeddings of `dataset`, where the objective needs them.
         provenance: facts that go into every checkpoint.
         listeners: who is told how it goes.
@@ -67,9 +71,9 @@ class Training:
     preprocessing: Preprocessing
     objective: Objective
     dataset: FaceDataset
+    sampler: Sampler
     options: TrainingOptions
     run: RunFolder
-    by_identity: bool = False
     teacher: TeacherEmbeddings | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)
@@ -83,7 +87,7 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
 
     Raises:
         TrainingError: the loss is no longer finite.
-        DataError: an image is corrupt and `strict` is set, or every image is.
+        DataError: more images are corrupt than `max_corrupt` allows.
         UsageError: the launcher started several processes.
     """
     options = training.options
@@ -92,7 +96,12 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
         raise UsageError("training in several processes is not supported yet", next_step="Start a single process")
     device = choose_device(options.device)
     fabric = Fabric(accelerator=device.type, devices=1, precision=PRECISIONS[options.precision])
-    step_module = TrainingStep(channels_last(training.backbone), training.preprocessing, training.objective)
+    augmentation = None
+    if options.augmentation != AugmentationOptions():
+        augmentation = Augmentation(options.augmentation, training.preprocessing.size)
+    step_module = TrainingStep(
+        channels_last(training.backbone), training.preprocessing, training.objective, augmentation
+    )
     optimizer = make_optimizer(step_module, options)
     wrapped, wrapped_optimizer = fabric.setup(step_module, optimizer)
     records: list[Record] = []
@@ -105,25 +114,33 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
     embedder = TorchEmbedder(
         training.backbone, training.preprocessing, training.spec.embedding_size, name="student", device=fabric.device
     )
-    corrupt: set[str] = set()
-    for epoch in range(len(records), options.epochs):
-        record = train_epoch(fabric, wrapped, wrapped_optimizer, training, epoch, corrupt)
-        record |= {} if training.listeners.follow is None else training.listeners.follow(embedder)
-        records.append(record)
-        save_epoch(training, step_module, optimizer, records)
-        if training.listeners.on_epoch:
-            training.listeners.on_epoch(record)
-        if training.listeners.note and record.get("negative_distance", 1.0) < COLLAPSED:
-            training.listeners.note(
-                f"epoch {record['epoch']}: the embeddings collapse onto one point (mean distance of a negative "
-                f"{record['negative_distance']:.4f}); try a lower --lr, or an --init that is trained further"
-            )
-    if corrupt and training.listeners.note:
-        images = "1 corrupt image was" if len(corrupt) == 1 else f"{len(corrupt)} corrupt images were"
-        more = ", ..." if len(corrupt) > 3 else ""
-        training.listeners.note(f"{images} left out: {', '.join(sorted(corrupt)[:3])}{more}")
+    corrupt = CorruptImages(len(training.dataset), options.max_corrupt, training.run.corrupt_images)
+    with make_loader(training, fabric.device) as loader:
+        for epoch in range(len(records), options.epochs):
+            record = train_epoch(fabric, wrapped, wrapped_optimizer, training, loader, epoch, corrupt)
+            record |= {} if training.listeners.follow is None else training.listeners.follow(embedder)
+            records.append(record)
+            save_epoch(training, step_module, optimizer, records)
+            if training.listeners.on_epoch:
+                training.listeners.on_epoch(record)
+            if training.listeners.note and record.get("negative_distance", 1.0) < COLLAPSED:
+                training.listeners.note(
+                    f"epoch {record['epoch']}: the embeddings collapse onto one point (mean distance of a negative "
+                    f"{record['negative_distance']:.4f}); try a lower --lr, or an --init that is trained further"
+                )
+    summary = corrupt.summary("replaced by others")
+    if summary is not None and training.listeners.note:
+        training.listeners.note(summary)
     plot_curves(records, training.run.path / "curves.png")
     return records
+
+
+def make_loader(training: Training, device: torch.device) -> BatchLoader:
+    """Threads decode for the CPU, which is busy with training anyway, processes for a GPU, unless told otherwise."""
+    workers = training.options.workers
+    at_most = min(MOST_WORKERS, available_processors())
+    processes = (at_most if device.type == "cuda" else 0) if workers is None else workers
+    return BatchLoader(training.dataset, training.preprocessing, processes=processes, threads=at_most)
 
 
 def train_epoch(
@@ -131,35 +148,32 @@ def train_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     training: Training,
+    loader: BatchLoader,
     epoch: int,
-    corrupt: set[str],
+    corrupt: CorruptImages,
 ) -> Record:
     """One pass over the data; the record holds its mean loss and figures."""
     options = training.options
-    index_batches = plan_epoch(training, epoch)
+    index_batches = training.sampler.batches(epoch)
     mirrored = epoch_generator(options.seed, epoch, purpose=1).random(len(training.dataset)) < 0.5
-    mirrored &= options.mirror
-    # Mining draws from torch's global generator; seeding it anew makes an epoch independent of those before it.
-    torch.manual_seed(int(epoch_generator(options.seed, epoch, purpose=2).integers(2**62)))
+    # Mining and augmentation draw from torch's global generator, seeded anew so that a step depends on no other.
+    seeds = epoch_generator(options.seed, epoch, purpose=2).integers(2**62, size=len(index_batches))
     total_steps, warmup = options.epochs * len(index_batches), round(options.warmup_epochs * len(index_batches))
     meter = Meter(fabric.device)
     module.train()
-    started, images, rate = time.perf_counter(), 0, options.lr
-    batches = load_batches(
-        training.dataset,
-        index_batches,
-        training.preprocessing,
-        workers=options.workers or min(MOST_WORKERS, os.cpu_count() or 1),
-        on_corrupt=None if options.strict else lambda key, error: corrupt.add(key),
-    )
-    for number, batch in enumerate(batches):
+    started = asked = time.perf_counter()
+    waited, images, rate = 0.0, 0, options.lr
+    for number, batch in enumerate(loader.batches(index_batches)):
+        waited += time.perf_counter() - asked
+        if batch.corrupt:
+            corrupt.add({training.dataset.key(index): cause for index, cause in batch.corrupt.items()})
         step = epoch * len(index_batches) + number
-        if len(batch.indices) < 2:
-            continue
         rate = learning_rate(step, total_steps=total_steps, warmup_steps=warmup, base=options.lr)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        output = forward(fabric, module, training, batch, mirrored)
+        torch.manual_seed(int(seeds[number]))
+        flags = mirror_flags(batch.indices, mirrored) & options.mirror
+        output = forward(fabric, module, training, batch, flags)
         fabric.backward(output.loss)
         fabric.clip_gradients(module, optimizer, max_norm=options.clip_norm, error_if_nonfinite=False)
         optimizer.step()
@@ -170,21 +184,17 @@ def train_epoch(
             meter.require_finite(training, rate)
         if training.listeners.progress:
             training.listeners.progress(step + 1, total_steps)
-    if images == 0:
-        raise DataError("not one image of the data set could be decoded", next_step="Check the folder of crops")
+        asked = time.perf_counter()
     meter.require_finite(training, rate)
     figures = meter.figures()
     seconds = time.perf_counter() - started
-    return {"epoch": epoch + 1, "lr": rate, **figures, "images_per_second": round(images / seconds, 1)}
-
-
-def plan_epoch(training: Training, epoch: int) -> list[Indices]:
-    """The batches of an epoch, as indices."""
-    options = training.options
-    generator = epoch_generator(options.seed, epoch)
-    if training.by_identity:
-        return identity_batches(training.dataset.labels, options.batch_size, options.images_per_identity, generator)
-    return shuffled_batches(len(training.dataset), options.batch_size, generator)
+    return {
+        "epoch": epoch + 1,
+        "lr": rate,
+        **figures,
+        "images_per_second": round(images / seconds, 1),
+        "waiting_for_images": round(waited / seconds, 4),
+    }
 
 
 def forward(
@@ -192,10 +202,9 @@ def forward(
     module: nn.Module,
     training: Training,
     batch: ImageBatch,
-    mirrored: npt.NDArray[np.bool_],
+    flags: npt.NDArray[np.bool_],
 ) -> MethodOutput:
-    """Move a batch to the device and compute its loss."""
-    flags = mirrored[batch.indices]
+    """Move a batch to the device, mirror what is flagged, and compute its loss."""
     teacher = None
     if training.teacher is not None:
         teacher = to_device(fabric, training.teacher.lookup(batch.indices, flags))

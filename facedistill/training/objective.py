@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from facedistill.data.batches.augmentation import Augmentation
 from facedistill.distill.method import DistillationBatch, DistillationMethod, Figure, MethodOutput
+from facedistill.errors import DataError
 from facedistill.heads import MarginHead
 from facedistill.preprocessing import Preprocessing
 
@@ -53,10 +55,18 @@ class TrainingStep(nn.Module):
         backbone: float (N, 3, S, S) -> float (N, D).
         preprocessing: how crops become the backbone's input.
         objective: embeddings to loss.
+        augmentation: what is done to the crops first, None for nothing.
     """
 
-    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing, objective: Objective) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        preprocessing: Preprocessing,
+        objective: Objective,
+        augmentation: Augmentation | None = None,
+    ) -> None:
         super().__init__()
+        self.augmentation = augmentation
         self.backbone = backbone
         self.preprocessing = preprocessing
         self.objective = objective
@@ -66,6 +76,8 @@ class TrainingStep(nn.Module):
     ) -> MethodOutput:
         """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool, labels (B,) int64, teacher (B, T) or None."""
         images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        if self.augmentation is not None:
+            images = self.augmentation(images)
         embeddings = self.backbone(self.preprocessing.to_tensor(images))
         output: MethodOutput = self.objective(embeddings, labels, teacher)
         return output
@@ -75,8 +87,8 @@ class TeacherEmbeddings:
     """The teacher's embeddings of every training crop and of its mirror image, looked up by index.
 
     Args:
-        original: (N, T) float32.
-        mirrored: (N, T) float32.
+        original: (N, T) float32; rows of corrupt images are NaN.
+        mirrored: (N, T) float32, likewise.
     """
 
     def __init__(self, original: npt.NDArray[np.float32], mirrored: npt.NDArray[np.float32]) -> None:
@@ -84,5 +96,16 @@ class TeacherEmbeddings:
         self.mirrored = mirrored
 
     def lookup(self, indices: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """(B, T) float32: for each image the embedding of the version that the student sees."""
-        return np.where(mirrored[:, None], self.mirrored[indices], self.original[indices])
+        """(B, T) float32: for each image the embedding of the version that the student sees.
+
+        Raises:
+            DataError: an image was corrupt when the teacher saw it, and is not any more.
+        """
+        rows = np.where(mirrored[:, None], self.mirrored[indices], self.original[indices])
+        if not np.isfinite(rows).all():
+            index = int(indices[int(np.isfinite(rows).all(axis=1).argmin())])
+            raise DataError(
+                f"the teacher has no embedding of image {index}, which was corrupt when the teacher saw it",
+                next_step="Embed the data set again",
+            )
+        return rows

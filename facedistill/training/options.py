@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from facedistill.data.batches.augmentation_options import AugmentationOptions
 from facedistill.errors import UsageError
 
 
@@ -31,8 +33,19 @@ class TrainingOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["32", "bf16", "16"] = "32"
-    workers: int | None = Field(default=None, ge=1)
-    strict: bool = False
+    workers: int | None = Field(default=None, ge=0)
+    max_corrupt: float = Field(default=0.01, ge=0, le=1)
+    augment_crop: float = Field(default=0.0, ge=0, le=1)
+    augment_occlusion: float = Field(default=0.0, ge=0, le=1)
+    augment_photometric: float = Field(default=0.0, ge=0, le=1)
+    augment_low_resolution: float = Field(default=0.0, ge=0, le=1)
+    augment_jpeg: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def augmentation(self) -> AugmentationOptions:
+        """The `augment_...` options."""
+        names = [field.name for field in fields(AugmentationOptions)]
+        return AugmentationOptions(**{name: getattr(self, f"augment_{name}") for name in names})
 
 
 Options = TypeVar("Options", bound=BaseModel)

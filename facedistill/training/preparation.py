@@ -14,6 +14,8 @@ from torch import nn
 import facedistill
 from facedistill.checkpoint import BackboneSpec, load_checkpoint
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.subset import Subset
+from facedistill.data.verification_bin import VerificationBin
 from facedistill.embedders.load import find_checkpoint
 from facedistill.errors import DataError, UsageError
 from facedistill.models import build_backbone
@@ -21,7 +23,7 @@ from facedistill.preprocessing import Preprocessing
 from facedistill.training.run_folder import RunFolder
 
 # What may differ between a run and its resumption without changing what is computed.
-FREE_TO_CHANGE = {"device", "workers", "strict"}
+FREE_TO_CHANGE = {"device", "workers", "max_corrupt"}
 
 
 def check_training_data(
@@ -30,9 +32,16 @@ def check_training_data(
     """Refuse a data set that cannot be learned from; say so where the crops are not of the model's size.
 
     Raises:
-        DataError: fewer than two identities, labels that are no integers, or a label outside their number (which on
-            a GPU would end in an assertion far from its cause).
+        DataError: a verification set, fewer than two identities, labels that are no integers, or a label outside their
+            number (which on a GPU would end in an assertion far from its cause).
     """
+    whole = dataset.dataset if isinstance(dataset, Subset) else dataset
+    if isinstance(whole, VerificationBin):
+        raise DataError(
+            "a verification set tells who is who of its pairs only, so that one person has many labels",
+            place=whole.path,
+            next_step="Train on other data, and follow this one with --bin of facedistill eval",
+        )
     classes = len(dataset.identities)
     if classes < 2:
         raise DataError(f"the data set holds {classes} identity; two are the least that can be told apart")

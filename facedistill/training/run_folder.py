@@ -20,7 +20,7 @@ CONFIG = "config.yaml"
 
 
 class RunFolder:
-    """`config.yaml`, `metrics.jsonl`, `metrics.csv`, `curves.png`, `last/` and, if a benchmark was followed, `best`.
+    """`config.yaml`, `metrics.jsonl`, `metrics.csv`, `curves.png`, `last/`; `best` if a benchmark was followed.
 
     Args:
         path: the folder.
@@ -67,6 +67,11 @@ class RunFolder:
     def best_checkpoint(self) -> Path:
         """The weights of the epoch that did best on the benchmark that was followed."""
         return self.path / "best.safetensors"
+
+    @property
+    def corrupt_images(self) -> Path:
+        """The list of images that could not be decoded, where there were any."""
+        return self.path / "corrupt.csv"
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write what the run was asked for."""

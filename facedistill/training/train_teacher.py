@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from facedistill.checkpoint import BackboneSpec
+from facedistill.data.batches.sampling import ShuffledSampler, shards_of
 from facedistill.data.dataset import FaceDataset
 from facedistill.heads import HEADS
 from facedistill.models import default_embedding_size
@@ -81,6 +82,7 @@ def train_teacher(
         preprocessing=preprocessing,
         objective=Classification(head),
         dataset=dataset,
+        sampler=ShuffledSampler(len(dataset), options.batch_size, seed=options.seed, shards=shards_of(dataset)),
         options=options,
         run=run,
         provenance=config,

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 
 from facedistill.checkpoint import load_checkpoint
 from facedistill.data.folder import FolderDataset
+from facedistill.data.open_dataset import open_dataset
+from facedistill.data.subset import Subset
 from facedistill.embedders.cache import EmbeddingCache, load_cache, make_cache, save_cache
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
@@ -101,7 +103,7 @@ def test_a_cache_gives_the_weights_of_its_teacher(teacher: Embedder, dataset: Fo
 def test_a_cache_serves_a_part_and_refuses_another_data_set(
     teacher: Embedder, dataset: FolderDataset, faces: Path, tmp_path: Path
 ) -> None:
-    part = FolderDataset(faces, {"person_000002", "person_000005"})
+    part = open_dataset(faces, identities={"person_000002", "person_000005"})
     cache = make_cache(teacher, dataset, embed_dataset(teacher, dataset))
     rows = [index for index, label in enumerate(dataset.labels) if label in (2, 5)]
     assert np.array_equal(cache.of(part).original, cache.original[rows])
@@ -141,9 +143,7 @@ def test_the_mirrored_embedding_goes_with_the_mirrored_crop() -> None:
 
 
 def test_identities_with_one_image_each_are_refused(teacher: Embedder, faces: Path, tmp_path: Path) -> None:
-    dataset = FolderDataset(faces)
-    dataset.paths = dataset.paths[::6]
-    dataset.labels = dataset.labels[::6]
+    dataset = Subset(FolderDataset(faces), np.arange(0, 48, 6))
     with pytest.raises(DataError, match="no identity has two images"):
         distill(dataset, teacher, RunFolder(tmp_path / "run"), distill_options())
 

@@ -13,8 +13,10 @@ import yaml
 from safetensors.torch import load_file
 
 from facedistill.checkpoint import load_checkpoint
+from facedistill.data.exclusions import read_exclusions
 from facedistill.data.folder import FolderDataset
 from facedistill.data.images import read_image
+from facedistill.data.open_dataset import open_dataset
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError, ModelFileError, TrainingError, UsageError
 from facedistill.training import loop
@@ -42,9 +44,11 @@ def test_the_same_seed_gives_the_same_weights(dataset: FolderDataset, tmp_path: 
 
 
 def test_workers_do_not_change_the_weights(dataset: FolderDataset, tmp_path: Path) -> None:
-    for name, workers in (("a", 1), ("b", 4)):
-        train_teacher(dataset, RunFolder(tmp_path / name), teacher_options(workers=workers))
+    for name, workers in (("a", None), ("b", 0), ("c", 2)):
+        options = teacher_options(workers=workers, augment_crop=0.5, augment_low_resolution=0.5)
+        train_teacher(dataset, RunFolder(tmp_path / name), options)
     assert same_weights(tmp_path / "a", tmp_path / "b")
+    assert same_weights(tmp_path / "a", tmp_path / "c")
 
 
 class InterruptedHereError(Exception):
@@ -127,20 +131,28 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(
     assert load_checkpoint(tmp_path / "run" / "last" / "backbone.safetensors").provenance["epoch"] == 1
 
 
-def test_corrupt_images_are_left_out_or_stop(faces: Path, tmp_path: Path) -> None:
+def test_corrupt_images_are_replaced_and_listed_or_stop(faces: Path, tmp_path: Path) -> None:
     shutil.copytree(faces, tmp_path / "faces")
     dataset = FolderDataset(tmp_path / "faces")
-    dataset.paths[7].write_bytes(b"no image")
+    dataset.path(7).write_bytes(b"no image")
     notes: list[str] = []
-    train_teacher(
+    records = train_teacher(
         dataset,
         RunFolder(tmp_path / "run"),
-        teacher_options(epochs=1, batch_size=48),
+        teacher_options(epochs=2, batch_size=48),
         listeners=Listeners(note=notes.append),
     )
-    assert notes == [f"1 corrupt image was left out: {dataset.key(7)}"]
-    with pytest.raises(DataError, match="corrupt, empty or of an unknown kind"):
-        train_teacher(dataset, RunFolder(tmp_path / "strict"), teacher_options(batch_size=48, strict=True))
+    listed = tmp_path / "run" / "corrupt.csv"
+    assert notes == [f"1 corrupt image was replaced by others: {dataset.key(7)}; see {listed}"]
+    assert listed.read_text().splitlines()[1].startswith(f'image,{dataset.key(7)},"the image is corrupt')
+    assert records[-1]["loss"] > 0
+    assert len(open_dataset(tmp_path / "faces", exclusions=read_exclusions(listed))) == 47
+    with pytest.raises(DataError, match=r"1 image is corrupt, and --max-corrupt 0 allows 0 of 48") as caught:
+        train_teacher(dataset, RunFolder(tmp_path / "none"), teacher_options(batch_size=48, max_corrupt=0))
+    assert dataset.key(7) in str(caught.value)
+    dataset.path(3).write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 images are corrupt, and --max-corrupt 0\.01 allows 1 of 48"):
+        train_teacher(dataset, RunFolder(tmp_path / "many"), teacher_options(batch_size=48))
 
 
 def test_init_starts_from_another_run(dataset: FolderDataset, tmp_path: Path) -> None:
@@ -160,8 +172,9 @@ def test_a_run_is_resumed_only_as_it_was_started(dataset: FolderDataset, faces: 
     again = RunFolder(tmp_path / "run", resume=True)
     with pytest.raises(UsageError, match=r"started with --lr 0\.1 and is resumed with 0\.2"):
         train_teacher(dataset, again, teacher_options(lr=0.2), resume=True)
+    two = open_dataset(faces, identities={"person_000000", "person_000001"})
     with pytest.raises(UsageError, match="started with data"):
-        train_teacher(FolderDataset(faces, {"person_000000", "person_000001"}), again, teacher_options(), resume=True)
+        train_teacher(two, again, teacher_options(), resume=True)
 
 
 def test_labels_out_of_range_are_named(dataset: FolderDataset, tmp_path: Path) -> None:
@@ -178,7 +191,7 @@ def test_labels_that_are_no_integers_are_refused(dataset: FolderDataset, tmp_pat
 
 def test_one_identity_cannot_be_told_apart(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 1 identity"):
-        train_teacher(FolderDataset(faces, {"person_000000"}), RunFolder(tmp_path / "run"), teacher_options())
+        train_teacher(open_dataset(faces, identities={"person_000000"}), RunFolder(tmp_path / "run"), teacher_options())
 
 
 def test_crops_of_another_size_are_mentioned(dataset: FolderDataset, tmp_path: Path) -> None:

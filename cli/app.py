@@ -42,11 +42,26 @@ def root(
 
 def register_commands() -> None:
     """Attach each command; importing them imports nothing heavy."""
-    from . import align, demo, distill, doctor, embed, eval, export, inspect, listings, train_teacher  # noqa: A004
+    from . import (
+        align,
+        convert,
+        demo,
+        distill,
+        doctor,
+        embed,
+        eval,  # noqa: A004 - it is what the command is called
+        export,
+        inspect,
+        listings,
+        make_pairs,
+        train_teacher,
+    )
 
     commands: dict[str, Callable[..., None]] = {
         "align": align.align,
         "inspect": inspect.inspect,
+        "convert": convert.convert,
+        "make-pairs": make_pairs.make_pairs,
         "train-teacher": train_teacher.train_teacher,
         "distill": distill.distill,
         "eval": eval.eval_command,

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from facedistill.data.conversion.convert import convert
+from facedistill.data.conversion.target import choose_target
+from facedistill.data.folder import FolderDataset
+from facedistill.data.open_dataset import open_dataset
+from facedistill.data.verification_bin import write_bin
 from facedistill.errors import DataError
-from facedistill.evaluation.benchmark import Benchmark
+from facedistill.evaluation.benchmark import Benchmark, load_bin_benchmark
 from facedistill.evaluation.pair_list import load_pair_list
+from facedistill.evaluation.verification import evaluate_verification
 
 FOLDS_OF_TWO = """2\t2
 Ann\t1\t2
@@ -186,3 +194,107 @@ def test_files_that_cannot_be_read(photos: Path) -> None:
     (photos / "list.txt").write_text(FOLDS_OF_TWO)
     with pytest.raises(DataError, match="no such folder of images"):
         load_pair_list(photos / "list.txt", photos / "elsewhere")
+
+
+def converted(photos: Path, out: Path, form: str) -> Path:
+    convert(FolderDataset(photos), choose_target(out, form))
+    return out
+
+
+@pytest.mark.parametrize("form", ["rec", "shards"])
+def test_the_images_of_another_data_set(photos: Path, tmp_path: Path, form: str) -> None:
+    wanted = load(photos, FOLDS_OF_TWO)
+    path = tmp_path / "list.txt"
+    out = converted(photos, tmp_path / "other", form)
+    benchmark = load_pair_list(path, out)
+    assert named(benchmark) == named(wanted)
+    assert benchmark.same.tolist() == wanted.same.tolist()
+    assert len(benchmark.dataset) == 10, "only the images of the list, each once"
+    assert [benchmark.dataset.encoded(i) for i in range(10)] == [wanted.dataset.encoded(i) for i in range(10)]
+    assert benchmark.dataset.image(0).tolist() == wanted.dataset.image(0).tolist()
+    text = "path_a,path_b,same\n" + "\n".join(
+        f"{a}/{a}_0001.{suffix},{b}/{b}_0002.png,{int(a == b)}"
+        for a, b, suffix in [("Ann", "Ann", "png"), ("Ann", "Cy", "jpg"), ("Cy", "Cy", "webp"), ("Cy", "Di", "png")]
+    )
+    path.write_text(text)
+    assert named(load_pair_list(path, out)) == named(load_pair_list(path, photos)), "whatever the suffix"
+
+
+def test_a_list_over_an_open_data_set_and_over_several(photos: Path, tmp_path: Path) -> None:
+    wanted = load(photos, FOLDS_OF_TWO)
+    path = tmp_path / "list.txt"
+    assert named(load_pair_list(path, FolderDataset(photos))) == named(wanted)
+    assert named(load_pair_list(path, str(photos))) == named(wanted)
+    second = tmp_path / "second"
+    shutil.copytree(photos, second)
+    rows = [f"photos/Ann/Ann_0001.png,second/{name}/{name}_0002.png,{int(name == 'Ann')}" for name in ("Ann", "Cy")] * 2
+    path.write_text("\n".join(["path_a,path_b,same", *rows]))
+    benchmark = load_pair_list(path, [photos, second])
+    assert named(benchmark)[0] == ("photos/Ann/Ann_0001.png", "second/Ann/Ann_0002.png")
+    assert len(benchmark.dataset) == 3
+
+
+def test_flat_keys_and_the_first_of_equal_stems(photos: Path, tmp_path: Path) -> None:
+    faces = flat_keys(photos)
+    path = tmp_path / "pairs.txt"
+    path.write_text("2\nAnn\t1\t2\nCy\t1\t2\nAnn\t1\tCy\t1\nAnn\t2\tCy\t2\n")
+    assert named(load_pair_list(path, faces))[0] == ("Ann_0001.jpg", "Ann_0002.png")
+
+
+def flat_keys(photos: Path) -> FolderDataset:
+    """Keys without a folder, and two images of one stem."""
+
+    class Flat(FolderDataset):
+        def key(self, index: int) -> str:
+            return super().key(index).rpartition("/")[2]
+
+    (photos / "Ann" / "Ann_0001.jpg").write_bytes((photos / "Ann" / "Ann_0001.png").read_bytes())
+    return Flat(photos)
+
+
+def test_keys_that_are_missing_are_one_message(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(FOLDS_OF_TWO)
+    out = converted(photos / "..", tmp_path / "deeper.rec", "rec")
+    with pytest.raises(DataError) as caught:
+        load_pair_list(tmp_path / "list.txt", out)
+    assert "10 of its 10 images are missing: Ann/Ann_0001" in str(caught.value)
+    assert "Looked for Ann/Ann_0001 among 16 images such as photos/Ann/Ann_0001.png" in str(caught.value)
+
+
+def test_a_quoted_name_over_two_lines_and_no_csv_at_all(photos: Path) -> None:
+    (photos / "Ann" / "two\nlines.png").write_bytes((photos / "Ann" / "Ann_0001.png").read_bytes())
+    rows = [f'"Ann/two\nlines.png",{name}/{name}_0002.png,{int(name == "Ann")}' for name in ("Ann", "Cy")] * 2
+    benchmark = load(photos, "\n".join(["path_a,path_b,same", *rows]), "list.csv")
+    assert named(benchmark)[0] == ("Ann/two\nlines.png", "Ann/Ann_0002.png")
+    with pytest.raises(DataError, match=r"it is no CSV \(field larger than"):
+        load(photos, 'path_a,path_b,same\n"' + "x" * 200_000, "list.csv")
+
+
+def test_a_folder_is_not_listed_as_a_whole(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from facedistill.data import folder as folder_module
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the whole tree is read")
+
+    monkeypatch.setattr(folder_module, "image_names", refuse)
+    assert len(load(photos, FOLDS_OF_TWO).dataset) == 10
+
+
+def test_a_pair_set_and_the_folder_made_of_it_give_the_same_figures(
+    photos: Path, tmp_path: Path, color_embedder: type
+) -> None:
+    rng = np.random.default_rng(0)
+    files = [path.read_bytes() for path in sorted(photos.rglob("*.png"))]
+    encoded, same = [], []
+    for _ in range(60):
+        first, second = rng.choice(16, 2, replace=False)
+        encoded += [files[first], files[second]]
+        # Every tenth flag is wrong, so that the accuracy is no plain 1.
+        same.append(bool((first // 4 == second // 4) ^ (rng.random() < 0.1)))
+    write_bin(tmp_path / "set.bin", encoded, same)
+    convert(open_dataset(tmp_path / "set.bin"), choose_target(tmp_path / "out"))
+    ours = evaluate_verification(color_embedder(), load_pair_list(tmp_path / "out" / "pairs.csv", tmp_path / "out"))
+    theirs = evaluate_verification(color_embedder(), load_bin_benchmark(tmp_path / "set.bin"))
+    assert 0.5 < ours.accuracy < 1
+    assert ours.folds == theirs.folds
+    assert ours.thresholds == theirs.thresholds

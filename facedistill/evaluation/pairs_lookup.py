@@ -1,0 +1,131 @@
+"""Find the images that a pair list names: files of a folder, or images of a data set by their keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from facedistill.data.image_source import ImageSource
+from facedistill.data.images import IMAGE_SUFFIXES, read_encoded, read_image
+from facedistill.evaluation.pairs_text import without_suffix
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files under one folder, by their relative paths."""
+
+    folder: Path
+    paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
+        return read_image(self.folder / self.paths[index])
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the file; DataError where it cannot be read."""
+        return read_encoded(self.folder / self.paths[index])
+
+    def key(self, index: int) -> str:
+        """The path relative to the folder."""
+        return self.paths[index]
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """The images of a data set that a list names, each once."""
+
+    source: ImageSource
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
+        return self.source.image(self.indices[index])
+
+    def encoded(self, index: int) -> bytes:
+        """Its bytes as they are stored; DataError where they cannot be read."""
+        return self.source.encoded(self.indices[index])
+
+    def key(self, index: int) -> str:
+        """The key that the image has in the data set."""
+        return self.source.key(self.indices[index])
+
+
+@dataclass
+class FolderLookup:
+    """Looks images up below a folder, with any suffix, reading each directory once."""
+
+    root: Path
+    _stems: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def find(self, wanted: str) -> str | None:
+        """The relative path of `wanted`: itself, or its stem with an image suffix."""
+        path = PurePosixPath(wanted)
+        has_suffix = path.suffix.lower() in IMAGE_SUFFIXES
+        if has_suffix and (self.root / path).is_file():
+            return wanted
+        if has_suffix:
+            path = path.with_suffix("")
+        # Names of LFW's format hold the person, so they are found in a flat folder, too; `a/1.jpg` of a CSV is not.
+        for parent in (path.parent.as_posix(),) if has_suffix else (path.parent.as_posix(), "."):
+            name = self._directory(parent).get(path.name)
+            if name is not None:
+                return (PurePosixPath(parent) / name).as_posix()
+        return None
+
+    def _directory(self, parent: str) -> dict[str, str]:
+        """Stem -> file name of the images in a directory below the root."""
+        if parent not in self._stems:
+            directory = self.root / parent
+            files = sorted(directory.iterdir(), reverse=True) if directory.is_dir() else []
+            self._stems[parent] = {file.stem: file.name for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+        return self._stems[parent]
+
+    def describe(self, wanted: str) -> str:
+        """What was looked for, for a message."""
+        return f"Looked in {self.root} for {wanted} with {', '.join(sorted(IMAGE_SUFFIXES))}"
+
+    def images(self, found: list[str]) -> ImageFiles:
+        """What `find` gave, as a source of images."""
+        return ImageFiles(self.root, tuple(found))
+
+
+class KeyLookup:
+    """Looks images up in a data set by their keys, with or without an image suffix."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self.source = source
+        self._keys: dict[str, int] = {}
+        self._stems: dict[str, int] = {}
+        # From the last to the first, so that of equal names the first image is found, as in a folder.
+        for index in reversed(range(len(source))):
+            key = source.key(index)
+            self._keys[key] = index
+            self._stems[without_suffix(key)] = index
+
+    def find(self, wanted: str) -> int | None:
+        """The image whose key is `wanted`, or is so but for the suffix."""
+        index = self._keys.get(wanted)
+        if index is None:
+            index = self._stems.get(without_suffix(wanted))
+        if index is None and without_suffix(wanted) == wanted:  # a name of LFW's format, in a flat data set
+            index = self._stems.get(wanted.rpartition("/")[2])
+        return index
+
+    def describe(self, wanted: str) -> str:
+        """What was looked for, for a message."""
+        from facedistill.shown_name import shown_name
+
+        return f"Looked for {wanted} among {len(self.source)} images such as {shown_name(self.source.key(0))}"
+
+    def images(self, found: list[int]) -> ListedImages:
+        """What `find` gave, as a source of images."""
+        return ListedImages(self.source, tuple(found))

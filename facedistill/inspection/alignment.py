@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -16,7 +15,7 @@ from facedistill.align.detectors import FaceDetector, Photo
 from facedistill.align.framed import Framed, frame
 from facedistill.align.similarity import estimate_similarity, transform_points
 from facedistill.align.template import template
-from facedistill.data.images import read_image
+from facedistill.data.image_source import ImageSource
 from facedistill.errors import DataError
 
 Floats = npt.NDArray[np.float64]
@@ -88,36 +87,37 @@ class AlignmentCheck:
 
 
 def check_alignment(
-    folder: Path,
-    names: Sequence[str],
+    source: ImageSource,
     detector: FaceDetector,
     *,
+    indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
     sample: int = 200,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> AlignmentCheck:
-    """Look for the faces in a random sample of the images `names` below `folder`.
+    """Look for the faces in a random sample of the images.
 
     Args:
-        folder: where the images lie.
-        names: paths within it.
+        source: the images.
         detector: any of the registry.
+        indices: those to choose from, None for all.
         sample: how many images to look at, at most.
         seed: decides which.
-        progress: called with the images done.
+        progress: called with (images done, images in the sample).
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(names))[:sample])
+    usable = np.arange(len(source)) if indices is None else np.asarray(indices, dtype=np.int64)
+    chosen = usable[np.sort(np.random.default_rng(seed).permutation(len(usable))[:sample])]
     landmarks: list[Floats] = []
     targets: list[Floats] = []
     for start in range(0, len(chosen), _BATCH):
-        photos = [photo for index in chosen[start : start + _BATCH] if (photo := _read(folder, names[index]))]
+        photos = [photo for index in chosen[start : start + _BATCH] if (photo := _read(source, int(index)))]
         for photo, found in zip(photos, find_landmarks(photos, detector), strict=True):
             if found is not None:
                 longer = max(photo.image.shape[:2])
                 landmarks.append(found * (_BASE / longer))
                 targets.append(template(longer) * (_BASE / longer))
         if progress is not None:
-            progress(min(start + _BATCH, len(chosen)))
+            progress(min(start + _BATCH, len(chosen)), len(chosen))
     shape = (-1, 5, 2)
     return judge(
         np.array(landmarks).reshape(shape),
@@ -199,8 +199,8 @@ def _prepare(photo: Photo) -> Framed:
     return frame(photo, min(max(1.0, _BASE / longer), _LARGEST / longer), cv2.BORDER_REPLICATE)
 
 
-def _read(folder: Path, name: str) -> Photo | None:
+def _read(source: ImageSource, index: int) -> Photo | None:
     try:
-        return Photo(name, read_image(folder / name))
+        return Photo(source.key(index), source.image(index))
     except (DataError, MemoryError, cv2.error):  # gone since it was scanned, or huge
         return None

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.data.images import read_image
 from facedistill.errors import DataError
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, fine_detail, same_picture_score
 from facedistill.inspection.scan import Scan
@@ -59,7 +57,10 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """One picture under two identities, in two versions; `score` is the correlation of the fine detail, up to 1."""
+    """One picture in two versions, under two identities or in two data sets.
+
+    `score` is the correlation of their fine detail, up to 1.
+    """
 
     first: str
     second: str
@@ -96,22 +97,55 @@ def near_duplicates(scan: Scan, *, workers: int = 1) -> tuple[list[NearDuplicate
     Candidates come from sorted lists of hashes, so their number grows with the images and not with their square; each
     is then decoded again and compared by `same_picture_score`.
     """
+    usable = _distinct(scan)
+    pairs = usable[candidate_pairs(scan.hashes[usable], scan.labels[usable])]
+    return _compare(scan, scan, pairs, workers)
+
+
+def near_duplicates_between(scan: Scan, other: Scan, *, workers: int = 1) -> tuple[list[NearDuplicate], int]:
+    """The pairs of one picture in two data sets whose pixels differ, `first` in `scan` and `second` in `other`.
+
+    Args:
+        scan: one of them.
+        other: the other one, hashed with the medians of `scan`.
+        workers: threads that decode.
+
+    Returns:
+        As `near_duplicates` does.
+    """
+    usable = _distinct(scan), _distinct(other)
+    sides = np.repeat(np.arange(2), [len(some) for some in usable])
+    hashes = np.concatenate([scan.hashes[usable[0]], other.hashes[usable[1]]])
+    codes = candidate_pairs(hashes, sides)
+    pairs = np.stack([usable[0][codes[:, 0]], usable[1][codes[:, 1] - len(usable[0])]], axis=1)
+    different = scan.pixel_digests[pairs[:, 0]] != other.pixel_digests[pairs[:, 1]]
+    return _compare(scan, other, pairs[different], workers)
+
+
+def _distinct(scan: Scan) -> Indices:
+    """One image of each that are equal, but for the blank ones."""
     _, representatives = np.unique(scan.pixel_digests, return_index=True)
-    usable = np.sort(representatives[scan.hashed[representatives]]).astype(np.int64)
-    pairs = candidate_pairs(scan.hashes[usable], scan.labels[usable])
-    pairs, unchecked = usable[pairs[:_MOST_CHECKED]], max(len(pairs) - _MOST_CHECKED, 0)
+    return np.sort(representatives[scan.hashed[representatives]]).astype(np.int64)
+
+
+def _compare(scan: Scan, other: Scan, pairs: Indices, workers: int) -> tuple[list[NearDuplicate], int]:
+    """Those of the candidates (P, 2) that show one picture, best first, and the number of those left unchecked."""
+    pairs, unchecked = pairs[:_MOST_CHECKED], max(len(pairs) - _MOST_CHECKED, 0)
     found = []
+
+    def score(pair: Indices) -> float:
+        return _score(scan, int(pair[0]), other, int(pair[1]))
+
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="compare") as pool:
         for start in range(0, len(pairs), _PIECE):
             piece = pairs[start : start + _PIECE]
-            scores = pool.map(lambda pair: _score(scan.folder, scan.names[pair[0]], scan.names[pair[1]]), piece)
-            for (first, second), score in zip(piece, scores, strict=True):
-                if score >= SAME_PICTURE:
-                    found.append(NearDuplicate(scan.names[first], scan.names[second], score))
+            for (first, second), value in zip(piece, pool.map(score, piece), strict=True):
+                if value >= SAME_PICTURE:
+                    found.append(NearDuplicate(scan.names[first], other.names[second], value))
     return sorted(found, key=lambda pair: (-pair.score, pair.first, pair.second)), unchecked
 
 
-def candidate_pairs(hashes: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]) -> Indices:
+def candidate_pairs(hashes: npt.NDArray[np.uint8], labels: Indices) -> Indices:
     """Pairs of different labels whose hashes differ in few bits at some shift.
 
     The hashes are sorted once for each of their 16 bytes, beginning with that byte: two that share a band of bytes
@@ -119,7 +153,7 @@ def candidate_pairs(hashes: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]
 
     Args:
         hashes: (N, views, 16) uint8.
-        labels: (N,) int32.
+        labels: (N,) int64.
 
     Returns:
         (P, 2) int64, the smaller index first, the most similar pair first.
@@ -142,7 +176,7 @@ def candidate_pairs(hashes: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32]
 
 
 def _neighbours(
-    hashes: npt.NDArray[np.uint8], labels: npt.NDArray[np.int32], first_byte: int
+    hashes: npt.NDArray[np.uint8], labels: Indices, first_byte: int
 ) -> Iterator[tuple[Indices, npt.NDArray[np.uint8]]]:
     """Codes (smaller index * N + larger) and differing bits of close hashes in one sorted list."""
     count = len(hashes)
@@ -178,8 +212,10 @@ def _nearest_of_each(codes: Indices, distances: npt.NDArray[np.uint8]) -> tuple[
     return codes[first], distances[first]
 
 
-def _score(folder: Path, first: str, second: str) -> float:
+def _score(scan: Scan, first: int, other: Scan, second: int) -> float:
     try:
-        return same_picture_score(fine_detail(read_image(folder / first)), fine_detail(read_image(folder / second)))
+        one = scan.source.image(int(scan.indices[first]))
+        another = other.source.image(int(other.indices[second]))
+        return same_picture_score(fine_detail(one), fine_detail(another))
     except (DataError, MemoryError, cv2.error):  # gone since it was read, or huge
         return -1.0

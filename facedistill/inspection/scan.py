@@ -1,27 +1,27 @@
-"""One pass over a folder of images: the facts of each file, and what else lies beside them."""
+"""One pass over the images of a data set: the facts of each."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.decoding import decode_ahead
-from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, decode_image, read_image, scan_folder
-from facedistill.errors import DataError, UsageError
+from facedistill.data.image_source import ImageSource
+from facedistill.data.images import decode_image
+from facedistill.errors import DataError
+from facedistill.inspection.contents import NO_IDENTITY, Contents
 from facedistill.inspection.header import FORMATS, image_format, stored_channels
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, hash_views, spectra
 from facedistill.shown_name import shown_name
 
 Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
-NO_IDENTITY = -1
-"""The label of an image that lies in the folder itself."""
 COLOURS = ("colour", "grey stored as RGB", "single channel")
 
 # Mean difference of the channels, in levels, below which a picture counts as grey (ours): JPEG leaves some.
@@ -36,10 +36,11 @@ class Scan:
     """The facts of N readable images; memory grows with N, by about 110 bytes an image beside its name.
 
     Attributes:
-        folder: where they lie.
-        names: their paths within it, with forward slashes, sorted.
-        labels: (N,) int32 index into `identities`, or `NO_IDENTITY`.
-        identities: paths of the folders that hold readable images, sorted.
+        source: where they can be read again.
+        indices: (N,) int64, their indices there, ascending.
+        names: their keys.
+        labels: (N,) int64 index into `identities`, or `NO_IDENTITY`.
+        identities: those that have readable images, in the order of the source's.
         sizes: (N, 2) int32, width and height in pixels.
         formats: (N,) int8 index into `FORMATS`, by content.
         colours: (N,) int8 index into `COLOURS`.
@@ -47,14 +48,14 @@ class Scan:
             and share one with a chance below 1e-7.
         hashes: (N, views, 16) uint8, see `photo_hash`.
         hashed: (N,) bool, False for blank pictures.
-        unreadable: name and reason of each file that is no whole image.
-        other_files: how many files of each other suffix lie there.
-        outside_links: symbolic links that lead out of the folder; they are not followed.
+        medians: (128,) float32 that the hashes rest on: only those of equal medians can be compared.
+        unreadable: key and reason of each that is no whole image.
     """
 
-    folder: Path
+    source: ImageSource
+    indices: Indices
     names: tuple[str, ...]
-    labels: npt.NDArray[np.int32]
+    labels: Indices
     identities: tuple[str, ...]
     sizes: npt.NDArray[np.int32]
     formats: npt.NDArray[np.int8]
@@ -63,9 +64,8 @@ class Scan:
     pixel_digests: npt.NDArray[np.uint64]
     hashes: npt.NDArray[np.uint8]
     hashed: npt.NDArray[np.bool_]
+    medians: Floats
     unreadable: tuple[tuple[str, str], ...]
-    other_files: dict[str, int]
-    outside_links: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,26 +81,33 @@ class _Facts:
     hashes: npt.NDArray[np.uint8] | None
 
 
-def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Scan:
-    """Read every image below `folder` once (a sample of them twice).
+def scan_images(
+    contents: Contents,
+    *,
+    medians: Floats | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scan:
+    """Read every image once (a sample of them twice).
 
     Args:
-        folder: of any depth; an image's identity is the folder that it lies in.
+        contents: the images.
+        medians: those of another scan, whose hashes these are to be compared with; None takes them from the images.
         workers: threads that decode.
         progress: called with (images done, images in all).
 
     Raises:
-        UsageError: there is no such folder.
-        DataError: it is a file, holds no images, or none that is whole.
+        DataError: there is none that is whole.
     """
-    found_files = _find(folder)
-    names = found_files.images
-    medians = _medians(folder, names, workers)
+    source = contents.images
+    if medians is None:
+        medians = _medians(source, workers)
+    bounds = medians
 
     def facts(index: int) -> _Facts | str:
-        return _facts(folder / names[index], medians)
+        return _facts(source, index, bounds)
 
-    count = len(names)
+    count = len(source)
     sizes, readable = np.zeros((count, 2), np.int32), np.zeros(count, np.bool_)
     formats, colours = np.zeros(count, np.int8), np.zeros(count, np.int8)
     digests = np.zeros((2, count), np.uint64)
@@ -110,7 +117,7 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
     for indices, found in decode_ahead(batches, facts, workers=workers):
         for index, fact in zip(indices, found, strict=True):
             if isinstance(fact, str):
-                unreadable.append((names[index], fact))
+                unreadable.append((source.key(int(index)), fact))
                 continue
             readable[index] = True
             sizes[index], formats[index], colours[index] = fact.size, fact.format, fact.colour
@@ -119,15 +126,18 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
                 hashes[index], hashed[index] = fact.hashes, True
         if progress is not None:
             progress(int(indices[-1]) + 1, count)
-    kept = tuple(name for name, good in zip(names, readable, strict=True) if good)
-    if not kept:
+    if not readable.any():
         name, reason = unreadable[0]
         cause = "the one image is not whole" if count == 1 else f"none of the {count} images is whole"
-        raise DataError(f"{cause}: {shown_name(name)}: {reason}", place=folder, next_step="Fetch or make them again")
-    labels, identities = _identities(kept)
+        raise DataError(
+            f"{cause}: {shown_name(name)}: {reason}", place=contents.place, next_step="Fetch or make them again"
+        )
+    kept = np.flatnonzero(readable).astype(np.int64)
+    labels, identities = _used_identities(contents.labels[kept], contents.identities)
     return Scan(
-        folder=folder,
-        names=kept,
+        source=source,
+        indices=kept,
+        names=tuple(source.key(int(index)) for index in kept),
         labels=labels,
         identities=identities,
         sizes=sizes[readable],
@@ -137,40 +147,26 @@ def scan_images(folder: Path, *, workers: int = 1, progress: Callable[[int, int]
         pixel_digests=digests[1, readable],
         hashes=hashes[readable],
         hashed=hashed[readable],
+        medians=medians,
         unreadable=tuple(unreadable),
-        other_files={suffix or "no suffix": count for suffix, count in found_files.ignored.items()},
-        outside_links=tuple(found_files.outside_links),
     )
 
 
-def _find(folder: Path) -> FolderScan:
-    if not folder.exists():
-        raise UsageError("there is no such folder", place=folder)
-    if not folder.is_dir():
-        raise DataError("this is a file, not a folder of face crops", place=folder)
-    found = scan_folder(folder)
-    if found.images:
-        return found
-    cause = "the folder holds no images"
-    if found.ignored:
-        suffixes = [f"{count} {shown_name(suffix) or 'without a suffix'}" for suffix, count in found.ignored.items()]
-        cause += f", only other files ({', '.join(suffixes)})"
-    next_step = f"Images are {', '.join(sorted(IMAGE_SUFFIXES))}, one sub-folder a person"
-    if found.outside_links:
-        count = len(found.outside_links)
-        leads = "symbolic link leads out of it and is" if count == 1 else "symbolic links lead out of it and are"
-        cause += f"; {count} {leads} not followed, such as {shown_name(found.outside_links[0])}"
-        next_step = "Copy the images themselves into it, one sub-folder a person"
-    raise DataError(cause, place=folder, next_step=next_step)
+def _used_identities(labels: Indices, identities: tuple[str, ...]) -> tuple[Indices, tuple[str, ...]]:
+    """Labels without gaps, and the identities that they mean."""
+    used = np.unique(labels[labels >= 0])
+    new_label = np.full(len(identities) + 1, NO_IDENTITY, dtype=np.int64)  # the last one stands for NO_IDENTITY
+    new_label[used] = np.arange(len(used))
+    return new_label[labels], tuple(identities[label] for label in used)
 
 
-def _medians(folder: Path, names: list[str], workers: int) -> Floats:
+def _medians(source: ImageSource, workers: int) -> Floats:
     """(128,) float32: the median of each frequency over a sample of the images."""
-    chosen = np.random.default_rng(0).permutation(len(names))[:_MEDIAN_SAMPLE].astype(np.int64)
+    chosen = np.random.default_rng(0).permutation(len(source))[:_MEDIAN_SAMPLE].astype(np.int64)
 
     def spectrum(index: int) -> Floats | None:
         try:
-            return spectra(read_image(folder / names[index]), VIEWS[:1])
+            return spectra(source.image(index), VIEWS[:1])
         except (DataError, MemoryError, cv2.error):
             return None
 
@@ -181,13 +177,11 @@ def _medians(folder: Path, names: list[str], workers: int) -> Floats:
     return np.asarray(np.median(np.concatenate(found), axis=0), dtype=np.float32)
 
 
-def _facts(path: Path, medians: Floats) -> _Facts | str:
-    """The facts of one file, or why it is no whole image."""
+def _facts(source: ImageSource, index: int, medians: Floats) -> _Facts | str:
+    """The facts of one image, or why it is no whole one."""
     try:
-        encoded = path.read_bytes()
-        return _facts_of(encoded, path, medians) if encoded else "the file is empty (zero bytes)"
-    except OSError as error:
-        return f"the image cannot be read ({error.strerror})"
+        encoded = source.encoded(index)
+        return _facts_of(encoded, source.key(index), medians) if encoded else "the file is empty (zero bytes)"
     except DataError as error:
         return error.cause
     except MemoryError:
@@ -196,8 +190,8 @@ def _facts(path: Path, medians: Floats) -> _Facts | str:
         return f"the image is too large ({error.err})"
 
 
-def _facts_of(encoded: bytes, path: Path, medians: Floats) -> _Facts:
-    image = decode_image(encoded, place=path)
+def _facts_of(encoded: bytes, name: str, medians: Floats) -> _Facts:
+    image = decode_image(encoded, place=name)
     found = spectra(image)
     return _Facts(
         size=(image.shape[1], image.shape[0]),
@@ -220,10 +214,3 @@ def _colour(image: npt.NDArray[np.uint8], encoded: bytes) -> int:
 
 def _digest(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-def _identities(names: tuple[str, ...]) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
-    owners = [name.rpartition("/")[0] for name in names]
-    identities = tuple(sorted(set(owners) - {""}))
-    label_of = {identity: label for label, identity in enumerate(identities)} | {"": NO_IDENTITY}
-    return np.array([label_of[owner] for owner in owners], dtype=np.int32), identities

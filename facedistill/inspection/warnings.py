@@ -1,4 +1,4 @@
-"""What is wrong with a folder of crops, one line each, with the next step."""
+"""What is wrong with a data set of crops, one line each, with the next step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facedistill.align.template import TEMPLATE_NAME
 from facedistill.data.images import IMAGE_SUFFIXES
+from facedistill.inspection.impostors import FEWEST_IDENTITIES
 from facedistill.shown_name import shown_name
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ _PHOTO_SUFFIXES = frozenset(
 _MANY_SINGLES = 0.5  # share of the identities (ours)
 _MANY_UNSEEN = 0.1  # share of the sample (ours)
 
+_LOOK = "look at them, or leave them out with --exclude-list and training's --exclude"
+_LEAK = "leave them out of training, with --exclude-list and training's --exclude, or the figures there are too good"
+
 
 def find_warnings(report: InspectReport) -> list[str]:
     """Every warning, the gravest kind first."""
-    return [*_about_files(report), *_about_identities(report), *_about_copies(report), *_about_crops(report)]
+    about = (_about_files, _about_identities, _about_copies, _about_labels, _about_overlaps, _about_crops)
+    return [warning for kind in about for warning in kind(report)]
 
 
 def _about_files(report: InspectReport) -> Iterator[str]:
@@ -61,6 +66,21 @@ def _about_identities(report: InspectReport) -> Iterator[str]:
             f"{report.single_identities} of {counted(report.identities, 'identity has', 'identities have')} one image, "
             "which gives no positive pair; add images, or leave these people out where pairs are needed"
         )
+    order = report.label_order
+    if order is None:
+        return
+    if order.scattered and not order.shuffled:
+        yield (
+            f"the images of {counted(order.scattered, 'identity', 'identities')} do not follow one another, such as "
+            f"those of {shown_name(order.scattered_names[0])}, and those of the others do; see whether two people "
+            "share that label, and sort the set with facedistill convert, into a folder and back"
+        )
+    if order.empty:
+        yield (
+            f"{counted(order.empty, 'identity', 'identities')} of those that the labels count "
+            f"{'has' if order.empty == 1 else 'have'} no image, such as {shown_name(order.empty_names[0])}; see "
+            "whether images were lost, or number the labels anew with facedistill convert, into a folder and back"
+        )
 
 
 def _about_copies(report: InspectReport) -> Iterator[str]:
@@ -84,13 +104,73 @@ def _about_copies(report: InspectReport) -> Iterator[str]:
             f"{counted(report.unchecked_pairs, 'pair of similar hashes was', 'pairs of similar hashes were')} not "
             "compared, so near-duplicates may be missing; remove those that are listed and inspect again"
         )
-    if within:
+    if within and not report.pair_set:
         extra = sum(len(group.names) - 1 for group in within)
         first = within[0].names
         yield (
             f"{counted(extra, 'image repeats', 'images repeat')} another of the same identity, such as "
             f"{shown_name(first[0])} and {shown_name(first[1])}; delete the copies, they give pairs that are no test"
         )
+
+
+def _about_labels(report: InspectReport) -> Iterator[str]:
+    noise = report.label_noise
+    if noise is None:
+        if report.model is not None and report.identities:
+            yield (
+                f"{counted(report.identities, 'identity is', 'identities are')} too few for the model to say how alike "
+                f"different people are ({FEWEST_IDENTITIES} are needed), so the labels were not judged; inspect them "
+                "together with more people"
+            )
+        return
+    if noise.wrong:
+        image = noise.wrong[0]
+        who = "nobody else here" if image.looks_like is None else shown_name(image.looks_like)
+        unlike = counted(
+            len(noise.wrong), "image does not look like its identity", "images do not look like their identities"
+        )
+        yield f"{unlike}, such as {shown_name(image.name)}, which looks like {who}; {_LOOK}"
+    if noise.split:
+        yield (
+            f"{counted(len(noise.split), 'identity has two images that show', 'identities have two images that show')} "
+            f"two people, such as {shown_name(noise.split[0])}; {_LOOK}"
+        )
+    if noise.pairs:
+        pair = noise.pairs[0]
+        count = len(noise.pairs) + noise.more_pairs
+        yield (
+            f"{counted(count, 'pair of identities looks', 'pairs of identities look')} like one person, such as "
+            f"{shown_name(pair.first)} and {shown_name(pair.second)} ({pair.cosine:.2f}); put the images of one person "
+            "together, or leave the smaller ones out with --exclude-list and training's --exclude"
+        )
+
+
+def _about_overlaps(report: InspectReport) -> Iterator[str]:
+    for overlap in report.overlaps:
+        benchmark = shown_name(overlap.benchmark)
+        if overlap.pictures:
+            picture = overlap.pictures[0]
+            yield (
+                f"{counted(len(overlap.pictures), 'image is', 'images are')} in the benchmark {benchmark} too, such as "
+                f"{shown_name(picture.name)} ({picture.likeness} as {shown_name(picture.other)}); {_LEAK}"
+            )
+        if overlap.people:
+            person = overlap.people[0]
+            yield (
+                f"{counted(len(overlap.people), 'person is', 'people are')} in the benchmark {benchmark} too as the "
+                f"model sees it, such as {shown_name(person.name)} (like {shown_name(person.other)}, "
+                f"{person.cosine:.2f}); {_LEAK}"
+            )
+        if overlap.unchecked_pairs:
+            yield (
+                f"{counted(overlap.unchecked_pairs, 'pair of similar hashes was', 'pairs of similar hashes were')} not "
+                f"compared with the benchmark {benchmark}; leave out what is listed and inspect again"
+            )
+        if overlap.people is None and report.model is not None:
+            yield (
+                f"there are too few people for the model to say who is in the benchmark {benchmark} too; give a data "
+                f"set or a benchmark of {FEWEST_IDENTITIES} people or more"
+            )
 
 
 def _about_crops(report: InspectReport) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pytest
 from facedistill.data.images import read_image
 from facedistill.data.synthetic import SyntheticFaces, write_folder
 from facedistill.inspection import duplicates
+from facedistill.inspection.contents import folder_contents
 from facedistill.inspection.duplicates import candidate_pairs, exact_duplicates, near_duplicates
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, fine_detail, same_picture_score
 from facedistill.inspection.scan import scan_images
@@ -32,7 +33,7 @@ def test_equal_files_and_equal_pixels(crops: Path, first_crop: Image) -> None:
     shutil.copy(crops / FIRST, crops / "person_000000" / "copy.png")
     shutil.copy(crops / "person_000001" / "0000.png", crops / "person_000002" / "copy.png")
     cv2.imwrite(str(crops / "person_000003" / "copy.bmp"), first_crop[..., ::-1])
-    groups = exact_duplicates(scan_images(crops))
+    groups = exact_duplicates(scan_images(folder_contents(crops)))
     found = [(group.names, group.same_bytes, group.identities) for group in groups]
     assert found == [
         ((FIRST, "person_000000/copy.png", "person_000003/copy.bmp"), False, 2),
@@ -42,7 +43,7 @@ def test_equal_files_and_equal_pixels(crops: Path, first_crop: Image) -> None:
 
 def test_no_copies_among_made_up_people(faces: Path, many: Path) -> None:
     for folder in (faces, many):
-        scan = scan_images(folder)
+        scan = scan_images(folder_contents(folder))
         assert exact_duplicates(scan) == []
         assert near_duplicates(scan) == ([], 0)
 
@@ -72,7 +73,7 @@ def test_a_changed_copy_under_another_name_is_found(
     changed = CHANGES.get(change, np.asarray)(image)
     (folder / "zoe").mkdir()
     cv2.imwrite(str(folder / "zoe" / "x.jpg"), changed[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
-    scan = scan_images(folder)
+    scan = scan_images(folder_contents(folder))
     assert exact_duplicates(scan) == []
     found, unchecked = near_duplicates(scan, workers=2)
     assert [(pair.first, pair.second) for pair in found] == [(FIRST, "zoe/x.jpg")]
@@ -81,7 +82,7 @@ def test_a_changed_copy_under_another_name_is_found(
 
 def test_a_changed_copy_of_the_same_person_is_no_matter(crops: Path, first_crop: Image) -> None:
     cv2.imwrite(str(crops / "person_000000" / "copy.jpg"), first_crop[..., ::-1])
-    assert near_duplicates(scan_images(crops)) == ([], 0)
+    assert near_duplicates(scan_images(folder_contents(crops))) == ([], 0)
 
 
 def test_candidates_are_those_of_a_slow_search() -> None:
@@ -116,7 +117,7 @@ def test_work_is_bounded_where_all_hashes_are_equal() -> None:
 
 def test_what_is_too_much_to_compare_is_counted(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_MOST_CHECKED", 5)
-    scan = scan_images(crops)
+    scan = scan_images(folder_contents(crops))
     total = len(candidate_pairs(scan.hashes, scan.labels))
     assert near_duplicates(scan)[1] == total - 5
 
@@ -132,7 +133,7 @@ def test_the_score_of_copies_and_of_others(faces: Path) -> None:
 def test_a_picture_that_lfw_files_under_two_names(realdata: Path, tmp_path: Path) -> None:
     for name in ("Gabrielle_Rose", "Martha_Bowen", "John_Rowe", "John_Tyson", "Bill_Maher", "Chakib_Khelil"):
         shutil.copytree(realdata / "data" / "lfw" / "aligned" / name, tmp_path / name)
-    found, _ = near_duplicates(scan_images(tmp_path))
+    found, _ = near_duplicates(scan_images(folder_contents(tmp_path)))
     assert [(pair.first, pair.second) for pair in found] == [
         ("Gabrielle_Rose/Gabrielle_Rose_0001.jpg", "Martha_Bowen/Martha_Bowen_0002.jpg")
     ]

@@ -11,14 +11,14 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from facedistill.data.folder import ImageFiles
+from facedistill.data.folder import LabelledFiles
 from facedistill.errors import DataError
 from facedistill.shown_name import shown_name
 
 LIST_SUFFIXES = (".csv", ".lst", ".txt")
 
 
-def read_file_list(path: Path) -> ImageFiles:
+def read_file_list(path: Path) -> LabelledFiles:
     """The images that a list names, in its order.
 
     Raises:
@@ -48,7 +48,7 @@ def read_file_list(path: Path) -> ImageFiles:
             place=path,
             next_step=f"Paths are relative to the folder of the list, {path.parent}",
         )
-    return ImageFiles(path.parent, list(names), owners)
+    return LabelledFiles(path.parent, list(names), owners)
 
 
 def _parse_csv(path: Path, text: str) -> Iterator[tuple[int, str, str]]:

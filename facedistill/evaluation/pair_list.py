@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.image_source import ImageSource
 from facedistill.errors import DataError
 from facedistill.evaluation.benchmark import Benchmark, made_folds
@@ -16,7 +17,7 @@ from facedistill.evaluation.pairs_lookup import FolderLookup, KeyLookup
 from facedistill.evaluation.pairs_text import ListedPair, parse_pairs
 from facedistill.shown_name import shown_name
 
-Images = str | Path | Sequence[str | Path] | ImageSource
+Images = str | Path | Sequence[str | Path] | FaceDataset
 
 
 def load_pair_list(path: Path, images: Images) -> Benchmark:

@@ -6,57 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
-from facedistill.data.image_source import ImageSource
-from facedistill.data.images import IMAGE_SUFFIXES, read_encoded, read_image
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.image_files import ImageFiles
+from facedistill.data.images import IMAGE_SUFFIXES
+from facedistill.data.subset import Subset
 from facedistill.evaluation.pairs_text import without_suffix
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """Image files under one folder, by their relative paths."""
-
-    folder: Path
-    paths: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
-        return read_image(self.folder / self.paths[index])
-
-    def encoded(self, index: int) -> bytes:
-        """The bytes of the file; DataError where it cannot be read."""
-        return read_encoded(self.folder / self.paths[index])
-
-    def key(self, index: int) -> str:
-        """The path relative to the folder."""
-        return self.paths[index]
-
-
-@dataclass(frozen=True)
-class ListedImages:
-    """The images of a data set that a list names, each once."""
-
-    source: ImageSource
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Image `index` as (H, W, 3) uint8 RGB; raises DataError where it cannot be decoded."""
-        return self.source.image(self.indices[index])
-
-    def encoded(self, index: int) -> bytes:
-        """Its bytes as they are stored; DataError where they cannot be read."""
-        return self.source.encoded(self.indices[index])
-
-    def key(self, index: int) -> str:
-        """The key that the image has in the data set."""
-        return self.source.key(self.indices[index])
+from facedistill.shown_name import shown_name
 
 
 @dataclass
@@ -101,7 +57,7 @@ class FolderLookup:
 class KeyLookup:
     """Looks images up in a data set by their keys, with or without an image suffix."""
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: FaceDataset) -> None:
         self.source = source
         self._keys: dict[str, int] = {}
         self._stems: dict[str, int] = {}
@@ -122,10 +78,8 @@ class KeyLookup:
 
     def describe(self, wanted: str) -> str:
         """What was looked for, for a message."""
-        from facedistill.shown_name import shown_name
-
         return f"Looked for {wanted} among {len(self.source)} images such as {shown_name(self.source.key(0))}"
 
-    def images(self, found: list[int]) -> ListedImages:
+    def images(self, found: list[int]) -> Subset:
         """What `find` gave, as a source of images."""
-        return ListedImages(self.source, tuple(found))
+        return Subset(self.source, np.array(found, dtype=np.int64))

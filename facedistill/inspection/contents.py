@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.image_files import ImageFiles
 from facedistill.data.image_source import ImageSource
-from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, read_encoded, read_image, scan_folder
+from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, scan_folder
 from facedistill.data.open_dataset import open_dataset
 from facedistill.data.verification_bin import VerificationBin
 from facedistill.errors import DataError, UsageError
@@ -21,29 +22,6 @@ NO_IDENTITY = -1
 """The label of an image that lies in the inspected folder itself."""
 
 _DATASET_SUFFIXES = frozenset({".rec", ".tar"})
-
-
-@dataclass(frozen=True)
-class FolderImages:
-    """The images of a folder whatever its structure; names are paths within it, with forward slashes."""
-
-    folder: Path
-    names: tuple[str, ...] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Image `index` as (H, W, 3) uint8 RGB; DataError where the file is corrupt."""
-        return read_image(self.folder / self.names[index])
-
-    def encoded(self, index: int) -> bytes:
-        """The bytes of the file; DataError where it cannot be read."""
-        return read_encoded(self.folder / self.names[index])
-
-    def key(self, index: int) -> str:
-        """The image's name."""
-        return self.names[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +118,7 @@ def _folder_contents(folder: Path, found: FolderScan) -> Contents:
     label_of = {identity: label for label, identity in enumerate(identities)} | {"": NO_IDENTITY}
     return Contents(
         place=str(folder),
-        images=FolderImages(folder, tuple(found.images)),
+        images=ImageFiles(folder, found.images),
         labels=np.array([label_of[owner] for owner in owners], dtype=np.int64),
         identities=identities,
         folder=folder,

@@ -12,10 +12,10 @@ import pytest
 
 from facedistill.align.detectors import DETECTORS, Photo
 from facedistill.align.template import template
+from facedistill.data.image_files import ImageFiles
 from facedistill.data.images import read_image, write_image
 from facedistill.data.synthetic import SyntheticFaces
 from facedistill.inspection.alignment import check_alignment, find_landmarks, judge
-from facedistill.inspection.contents import FolderImages
 
 Points = npt.NDArray[np.float64]
 ALIGNED, OTHER, NOT_ALIGNED = "aligned to the ArcFace template", "aligned, but to something else", "not aligned"
@@ -77,7 +77,7 @@ def test_the_template_is_that_of_the_size(size: int, tmp_path: Path, share_detec
     for name in names:
         write_image(tmp_path / name, np.full((size, size, 3), 100, np.uint8))
     detector = share_detector(dict.fromkeys(names, template(size)))
-    check = check_alignment(FolderImages(tmp_path, tuple(names)), detector)
+    check = check_alignment(ImageFiles(tmp_path, tuple(names)), detector)
     assert (check.verdict, check.seen) == (ALIGNED, 6)
     assert check.error_median == pytest.approx(0, abs=0.01)
 
@@ -106,12 +106,12 @@ def test_the_sample_is_bounded_and_the_same_each_time(tmp_path: Path, share_dete
     detector = share_detector({name: template() + rng.normal(0, 3, 2) for name in names})
     done: list[int] = []
     one = check_alignment(
-        FolderImages(tmp_path, tuple(names)), detector, sample=20, progress=lambda one, count: done.append(one)
+        ImageFiles(tmp_path, tuple(names)), detector, sample=20, progress=lambda one, count: done.append(one)
     )
     assert one.sampled == 20
     assert done[-1] == 20
-    assert check_alignment(FolderImages(tmp_path, tuple(names)), detector, sample=20) == one
-    assert check_alignment(FolderImages(tmp_path, tuple(names)), detector, sample=20, seed=1) != one
+    assert check_alignment(ImageFiles(tmp_path, tuple(names)), detector, sample=20) == one
+    assert check_alignment(ImageFiles(tmp_path, tuple(names)), detector, sample=20, seed=1) != one
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def verdict(paths: list[Path], folder: Path, change: Callable[[npt.NDArray[np.ui
             shutil.copy(path, folder / path.name)
         else:
             write_image(folder / path.name, np.ascontiguousarray(change(read_image(path))))
-    return check_alignment(FolderImages(folder, tuple(path.name for path in paths)), DETECTORS["mtcnn"]()).verdict
+    return check_alignment(ImageFiles(folder, tuple(path.name for path in paths)), DETECTORS["mtcnn"]()).verdict
 
 
 @pytest.mark.realdata
@@ -156,7 +156,7 @@ def test_verdicts_on_made_up_faces(tmp_path: Path) -> None:
         write_image(tmp_path / f"crop{index}.png", people.image(index))
         write_image(tmp_path / f"photo{index}.png", people.photo(index).image)
     detector = DETECTORS["mtcnn"]()
-    crops = check_alignment(FolderImages(tmp_path, tuple(f"crop{index}.png" for index in range(12))), detector)
-    photos = check_alignment(FolderImages(tmp_path, tuple(f"photo{index}.png" for index in range(12))), detector)
+    crops = check_alignment(ImageFiles(tmp_path, tuple(f"crop{index}.png" for index in range(12))), detector)
+    photos = check_alignment(ImageFiles(tmp_path, tuple(f"photo{index}.png" for index in range(12))), detector)
     assert crops.verdict != NOT_ALIGNED, crops
     assert photos.verdict == NOT_ALIGNED, photos

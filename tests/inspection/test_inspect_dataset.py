@@ -13,9 +13,9 @@ import pytest
 
 from facedistill.align.detectors.landmarks import Landmarks
 from facedistill.align.template import template
+from facedistill.data.image_files import ImageFiles
 from facedistill.data.images import read_image, write_image
 from facedistill.errors import UsageError
-from facedistill.inspection import contents
 from facedistill.inspection.contents import Contents, folder_contents
 from facedistill.inspection.inspect_dataset import inspect_dataset
 from facedistill.inspection.scan import scan_images
@@ -137,11 +137,11 @@ def test_numbers_out_of_range(faces: Path) -> None:
 def test_images_that_have_grown_too_large_since_they_were_scanned(
     crops: Path, share_detector: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path) -> None:
+    def fail(images: ImageFiles, index: int) -> None:
         raise MemoryError
 
     # Each is decoded from its bytes first, and read again for the comparison and by the detector.
-    monkeypatch.setattr(contents, "read_image", fail)
+    monkeypatch.setattr(ImageFiles, "image", fail)
     report = inspect_dataset(folder_contents(crops), detector=share_detector({}), sample=5)
     assert report.alignment is not None
     assert (report.images, report.alignment.seen, report.near_duplicates) == (48, 0, ())

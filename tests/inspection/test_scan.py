@@ -75,7 +75,8 @@ def test_other_files_links_and_images_outside(crops: Path, tmp_path: Path, plant
 
 
 def test_workers_change_nothing(faces: Path) -> None:
-    one, three = scan_images(folder_contents(faces), workers=1), scan_images(folder_contents(faces), workers=3)
+    contents = folder_contents(faces)
+    one, three = scan_images(contents, workers=1), scan_images(contents, workers=3)
     for name, value in vars(one).items():
         np.testing.assert_array_equal(value, getattr(three, name))
 

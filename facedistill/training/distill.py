@@ -82,7 +82,8 @@ def distill(
     method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
     method = METHODS[options.method](method_options)
     if teacher is not None and not method.needs.teacher and listeners.note:
-        listeners.note(f"the method {options.method} needs no teacher; of this one only the embedding size is used")
+        used = "the embedding size" if options.lookalikes == 1 else "the embedding size and the choice of batches"
+        listeners.note(f"the method {options.method} needs no teacher; of this one only {used} is used")
     if method.needs.teacher and teacher is None:
         raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
     backbone, spec, preprocessing = make_backbone(
@@ -99,15 +100,17 @@ def distill(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
-    if options.lookalikes > 1 and not (method.needs.teacher and method.needs.several_images_per_identity):
+    by_lookalikes = options.lookalikes > 1
+    if by_lookalikes and not method.needs.several_images_per_identity:
         raise UsageError(
-            f"--lookalikes has no use for the method {options.method}, which "
-            + ("has no teacher" if not method.needs.teacher else "needs no batches of several images a person"),
-            next_step="Leave it out, or use triplet-distillation",
+            f"--lookalikes has no use for the method {options.method}, whose batches are shuffled",
+            next_step="Leave it out, or use a method with triplets",
         )
+    if by_lookalikes and teacher is None:
+        raise UsageError("--lookalikes is by a teacher's eyes, and there is none", next_step="Give one with --teacher")
     check_training_data(dataset, preprocessing, note=listeners.note)
     config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
-    taught_by = teacher if method.needs.teacher else None
+    taught_by = teacher if method.needs.teacher or by_lookalikes else None
     if taught_by is not None:
         config["teacher"] = describe_teacher(taught_by)
     if resume:
@@ -128,7 +131,7 @@ def distill(
         sampler=make_sampler(dataset, method.needs, options, embeddings),
         options=options,
         run=run,
-        teacher=embeddings,
+        teacher=embeddings if method.needs.teacher else None,
         provenance=config,
         listeners=listeners,
     )

@@ -25,7 +25,7 @@ def eval_command(
     images: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="DIR", help="The crops of a pair list: one for each --pairs in their order, or one for all."
+            metavar="DATA", help="The crops of a pair list: one for each --pairs in their order, or one for all."
         ),
     ] = None,
     bin_file: Annotated[
@@ -34,7 +34,7 @@ def eval_command(
     ] = None,
     all_pairs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Crops, one sub-folder a person: TAR at low FAR over all their pairs."),
+        typer.Option(metavar="DATA", help="Any data set of crops: TAR at low FAR over all its pairs."),
     ] = None,
     identities: o.Identities = None,
     color: o.Color = None,
@@ -113,10 +113,10 @@ def check_call(*, any_pairs: bool, all_pairs: Path | None, identities: Path | No
     if not any_pairs and all_pairs is None:
         raise UsageError(
             "there is nothing to evaluate on",
-            next_step="Give --pairs LIST --images DIR, --bin FILE or --all-pairs DIR, or several of them",
+            next_step="Give --pairs LIST --images DATA, --bin FILE or --all-pairs DATA, or several of them",
         )
     if identities is not None and all_pairs is None:
-        raise UsageError("--identities is given without --all-pairs", next_step="Add --all-pairs DIR")
+        raise UsageError("--identities is given without --all-pairs", next_step="Add --all-pairs DATA")
     if plot is not None and not any_pairs:
         raise UsageError("--plot draws the ROC of --pairs and --bin, and none is given")
 

@@ -39,7 +39,7 @@ Pairs = Annotated[
     Path | None, typer.Option(metavar="LIST", help="Pair list to follow while training.", rich_help_panel=BENCHMARK)
 ]
 Images = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Images that the pair list names.", rich_help_panel=BENCHMARK)
+    Path | None, typer.Option(metavar="DATA", help="Images that the pair list names.", rich_help_panel=BENCHMARK)
 ]
 Init = Annotated[
     Path | None, typer.Option(metavar="RUN_OR_CKPT", help="Start from the backbone of this run or checkpoint.")

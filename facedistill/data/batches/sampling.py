@@ -88,7 +88,7 @@ class IdentitySampler:
 
     Args:
         labels: (N,) int64 identities.
-        batch_size: the most images in a batch of one process; batches differ by one image at most.
+        batch_size: the most images in a batch of one process, if that is two people's; batches differ by one at most.
         images_per_identity: K, at least 2.
         seed: decides the order, together with the epoch.
         graph: who looks like whom; people that look alike then meet in a batch. None mixes at random.

@@ -32,6 +32,12 @@ class CorruptImages:
     def __len__(self) -> int:
         return len(self._causes)
 
+    def take_over(self) -> None:
+        """Go on with the list that an interrupted run has left, if it has."""
+        if self._path is not None and self._path.is_file():
+            with self._path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                self._causes |= {row[1]: row[2] for row in list(csv.reader(stream))[1:] if len(row) == 3}
+
     def add(self, found: dict[str, str]) -> None:
         """Take in key -> cause of corrupt images.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.subset import Subset
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 from facedistill.shown_name import shown_name
 
 KINDS = ("image", "identity")
@@ -36,6 +36,7 @@ def read_exclusions(path: Path) -> Exclusions:
     """Read a CSV list with the header `kind,name,reason`; a kind is `image` or `identity`, the reason is not read.
 
     Raises:
+        UsageError: there is no such file.
         DataError: the list cannot be read, or a line is malformed (named as file:line).
     """
     found: dict[str, set[str]] = {kind: set() for kind in KINDS}
@@ -54,9 +55,13 @@ def read_exclusions(path: Path) -> Exclusions:
                     continue
                 if row[0].strip() not in found or len(row) < 2 or not row[1]:
                     raise DataError(
-                        "the line is no 'image,<key>' and no 'identity,<name>'", place=f"{path}:{reader.line_num}"
+                        f"the line begins with '{shown_name(','.join(row[:2]))}'",
+                        place=f"{path}:{reader.line_num}",
+                        next_step="Write image,KEY,REASON or identity,NAME,REASON",
                     )
                 found[row[0].strip()].add(row[1])
+    except FileNotFoundError:
+        raise UsageError("there is no such list of exclusions", place=path) from None
     except (OSError, csv.Error) as error:
         raise DataError(f"the list of exclusions cannot be read ({error})", place=path) from error
     return Exclusions(frozenset(found["image"]), frozenset(found["identity"]), path)
@@ -66,7 +71,7 @@ def exclude(dataset: FaceDataset, exclusions: Exclusions, *, note: Callable[[str
     """`dataset` without what is listed; a note says what was left out and what was not there.
 
     Raises:
-        DataError: nothing is left.
+        DataError: nothing that is listed is here, or nothing is left.
     """
     kept = np.array([name not in exclusions.identities for name in dataset.identities], dtype=np.bool_)[dataset.labels]
     found_images = 0
@@ -74,11 +79,20 @@ def exclude(dataset: FaceDataset, exclusions: Exclusions, *, note: Callable[[str
         listed = np.array([dataset.key(index) in exclusions.images for index in range(len(dataset))], dtype=np.bool_)
         found_images = int(listed.sum())
         kept &= ~listed
+    found = found_images + len(exclusions.identities & set(dataset.identities))
+    names = len(exclusions.images) + len(exclusions.identities)
+    if names and not found:
+        raise DataError(
+            f"none of the {names} listed names is in the data",
+            place=exclusions.place,
+            next_step=f"Here an image is called '{shown_name(dataset.key(0))}', and an identity "
+            f"'{shown_name(dataset.identities[0])}'; of several data sets the names begin with each one's own",
+        )
     if not kept.any():
-        raise DataError("every image is excluded, so that nothing is left", place=exclusions.place)
+        raise DataError(
+            "every image is excluded, so that nothing is left", place=exclusions.place, next_step="Shorten the list"
+        )
     if note is not None:
-        found = found_images + len(exclusions.identities & set(dataset.identities))
-        names = len(exclusions.images) + len(exclusions.identities)
         left_out = int((~kept).sum())
         absent = f"; {names - found} of the {names} listed names are not here" if found < names else ""
         note(f"{left_out} of {len(dataset)} images are excluded{absent}")

@@ -64,7 +64,7 @@ def _parse_csv(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     for row in reader:
         if row["path"] is None or row["identity"] is None:
             raise DataError(f"the line has not the header's {len(columns)} fields", place=f"{path}:{reader.line_num}")
-        yield reader.line_num, row["path"].strip().replace("\\", "/"), row["identity"].strip()
+        yield reader.line_num, _slashes(row["path"].strip()), row["identity"].strip()
 
 
 def _parse_lst(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
@@ -79,12 +79,13 @@ def _parse_lst(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
         label = fields[1].strip()
         # im2rec writes its labels as floats, and 3.000000 is the class 3.
         whole = label.partition(".")
-        yield number, fields[-1].strip(), whole[0] if whole[2].strip("0") == "" else label
+        yield number, _slashes(fields[-1].strip()), whole[0] if whole[2].strip("0") == "" else label
 
 
 def _parse_plain(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     for number, line in _lines(text):
         fields = [field.strip() for field in line.split("\t")]
+        fields[0] = _slashes(fields[0])
         if len(fields) > 2:
             raise DataError(
                 f"the line has {len(fields)} fields", place=f"{path}:{number}", next_step="Write path<TAB>identity"
@@ -96,6 +97,11 @@ def _parse_plain(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
                 next_step="Write path<TAB>identity, or keep each person's images in a folder of their own",
             )
         yield number, fields[0], fields[1] if len(fields) == 2 else fields[0].rpartition("/")[0]
+
+
+def _slashes(name: str) -> str:
+    """A path as every system reads it; lists that were written on Windows have it otherwise."""
+    return name.replace("\\", "/")
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 
 
 def read_identities(path: Path) -> set[str]:
@@ -14,10 +14,13 @@ def read_identities(path: Path) -> set[str]:
     number (the count of people, or of sets) left out.
 
     Raises:
+        UsageError: there is no such file.
         DataError: the file cannot be read or names nobody.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UsageError("there is no such list of identities", place=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the list of identities cannot be read ({error})", place=path) from error
     names = {line.split("\t")[0].strip() for line in lines if line.strip() and not line.strip().isdigit()}

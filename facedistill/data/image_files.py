@@ -18,13 +18,13 @@ class ImageFiles:
 
     Args:
         root: what the names are relative to.
-        names: the N files, with forward slashes; they are the keys.
+        names: the N files, with forward slashes; they are the keys. Absolute ones are taken as they are.
     """
 
     def __init__(self, root: Path, names: Iterable[str]) -> None:
         self.root = Path(root)
         self.names = NameTable(names)
-        self._root = f"{root}{os.sep}"
+        self._root = str(root)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -35,13 +35,17 @@ class ImageFiles:
 
     def encoded(self, index: int) -> bytes:
         """The bytes of the file; DataError where it cannot be read."""
-        return read_encoded(self._root + self.names[index])
+        return read_encoded(self._place(index))
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Image `index` as (H, W, 3) uint8 RGB; DataError where the file is corrupt."""
-        path = self._root + self.names[index]
-        return decode_image(read_encoded(path), place=path)
+        place = self._place(index)
+        return decode_image(read_encoded(place), place=place)
 
     def key(self, index: int) -> str:
         """The file's path relative to the root, with forward slashes."""
         return self.names[index]
+
+    def _place(self, index: int) -> str:
+        """The same as `path` as text, in a tenth of the time."""
+        return os.path.join(self._root, self.names[index])  # noqa: PTH118

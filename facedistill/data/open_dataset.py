@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from facedistill.data.verification_bin import read_bin
 from facedistill.errors import DataError, UsageError
 
 MADE_UP = "made-up:"
+_MOST_MADE_UP, _LARGEST_MADE_UP = 10_000_000, 1024
 
 PathLike = str | Path
 
@@ -37,7 +39,7 @@ def open_dataset(
     | `faces.csv`, `.lst`, `.txt` | a list of image files, see `file_list` |
     | `train.rec`, or a folder with one `.rec` | MXNet RecordIO, as insightface publishes it |
     | `lfw.bin` | a verification set; its identities are those that its pairs tell |
-    | `faces-000000.tar`, `faces-{000000..000012}.tar`, or a folder of them | tar shards of WebDataset |
+    | `faces-000000.tar`, several, `faces-{000000..000012}.tar`, or a folder of them | tar shards of WebDataset |
     | `made-up:200x8` | 200 made-up people with 8 images each; `made-up:200x8,seed=1,size=64` |
 
     Args:
@@ -53,8 +55,12 @@ def open_dataset(
     paths = [data] if isinstance(data, str | Path) else list(data)
     if not paths:
         raise UsageError("no data set is given")
-    parts = [_open_one(str(path), note) for path in paths]
-    dataset = parts[0] if len(parts) == 1 else JoinedDataset(parts, _part_names([str(path) for path in paths]))
+    sources = _sources([str(path) for path in paths])
+    parts = [
+        ShardDataset(source) if len(source) > 1 else _open_one(source[0], note)  # several are always shards
+        for source in sources
+    ]
+    dataset = parts[0] if len(parts) == 1 else JoinedDataset(parts, _part_names(sources))
     try:
         if identities is not None:
             dataset = of_people(dataset, identities)
@@ -62,6 +68,23 @@ def open_dataset(
     except DataError as error:
         place = error.place or ", ".join(str(path) for path in paths)
         raise DataError(error.cause, place=place, next_step=error.next_step) from error
+
+
+def _sources(names: list[str]) -> list[list[str]]:
+    """What belongs together: a path each, but `.tar` files of one folder are one data set, whoever expanded their `*`.
+
+    Raises:
+        UsageError: a path is given twice.
+    """
+    resolved = [name if name.startswith(MADE_UP) else str(Path(name).resolve()) for name in names]
+    for position, place in enumerate(resolved):
+        if place in resolved[:position]:
+            raise UsageError("the data set is given twice", place=names[position], next_step="Give it once")
+    sources: dict[str, list[str]] = {}
+    for name, place in zip(names, resolved, strict=True):
+        is_tar = not name.startswith(MADE_UP) and place.lower().endswith(".tar") and not Path(place).is_dir()
+        sources.setdefault(f"{Path(place).parent}/*.tar" if is_tar else place, []).append(name)
+    return list(sources.values())
 
 
 def _open_one(name: str, note: Callable[[str], None] | None) -> FaceDataset:
@@ -95,9 +118,12 @@ def _open_one(name: str, note: Callable[[str], None] | None) -> FaceDataset:
 def _open_folder(path: Path, note: Callable[[str], None] | None) -> FaceDataset:
     """A folder of crops, unless it holds record files or tar shards."""
     try:
-        files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in (".rec", ".tar"))
+        entries = sorted(path.iterdir())
     except OSError as error:
         raise DataError(f"the folder cannot be read ({error.strerror})", place=path) from error
+    files = [entry for entry in entries if entry.suffix.lower() in (".rec", ".tar")]
+    if files and note is not None and any(entry.is_dir() and not entry.name.startswith(".") for entry in entries):
+        note(f"{path} holds {files[0].name} and is opened as that; the folders beside it are not read")
     records = [file for file in files if file.suffix.lower() == ".rec"]
     if len(records) > 1:
         names = ", ".join(file.name for file in records[:3])
@@ -111,19 +137,25 @@ def _open_folder(path: Path, note: Callable[[str], None] | None) -> FaceDataset:
 
 def _made_up(name: str) -> SyntheticFaces:
     counts, *settings = name.removeprefix(MADE_UP).split(",")
+    matched = re.fullmatch(r"(\d+)x(\d+)", counts)
     values: dict[str, float] = {}
     try:
-        people, images = (int(count) for count in counts.split("x"))
+        if matched is None:
+            raise ValueError("the people and their images are missing")
+        people, images = (int(count) for count in matched.groups())
         for setting in settings:
             key, _, value = setting.partition("=")
             if key not in ("seed", "size", "first", "difficulty"):
                 raise ValueError(f"there is no '{key}'")
             values[key] = float(value) if key == "difficulty" else int(value)
+        size = int(values.get("size", 112))
+        if people * images > _MOST_MADE_UP or size > _LARGEST_MADE_UP:
+            raise ValueError(f"at most {_MOST_MADE_UP:,} images of {_LARGEST_MADE_UP} pixels are drawn")
         return SyntheticFaces(
             people,
             images,
             seed=int(values.get("seed", 0)),
-            size=int(values.get("size", 112)),
+            size=size,
             first_identity=int(values.get("first", 0)),
             difficulty=values.get("difficulty", 1.0),
         )
@@ -135,7 +167,15 @@ def _made_up(name: str) -> SyntheticFaces:
         ) from error
 
 
-def _part_names(paths: list[str]) -> list[str]:
+def _part_names(sources: list[list[str]]) -> list[str]:
     """A short, distinct name for each of several data sets."""
-    names = [path if path.startswith(MADE_UP) else Path(path).resolve().stem for path in paths]
-    return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names, 1)]
+    names: list[str] = []
+    for first, *others in sources:
+        path = Path(first).resolve()
+        name = first if first.startswith(MADE_UP) else path.parent.name if others else path.stem
+        number = 2
+        distinct = name
+        while distinct in names:
+            distinct, number = f"{name}-{number}", number + 1
+        names.append(distinct)
+    return names

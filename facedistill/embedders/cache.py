@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from safetensors.numpy import save
 from facedistill.data.dataset import FaceDataset
 from facedistill.embedders.embed_dataset import EmbeddedDataset
 from facedistill.embedders.embedder import Embedder
-from facedistill.errors import ModelFileError
+from facedistill.errors import DataError, ModelFileError
 from facedistill.files import write_atomically
 from facedistill.preprocessing import Preprocessing
+from facedistill.shown_name import shown_name
 
 FORMAT = "facedistill-embeddings"
+COMPARED = 1000
+"""Images whose bytes are compared where a cache serves another data set than it was made of (ours)."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class EmbeddingCache:
         model_fingerprint: SHA-256 of its weights file.
         preprocessing: what the model did to the crops.
         dataset_fingerprint: of the data set that was embedded.
+        checksums: (N,) uint32, the CRC-32 of each image's stored bytes, which are the same in every format.
         place: the file it was read from.
     """
 
@@ -43,6 +48,7 @@ class EmbeddingCache:
     model_fingerprint: str
     preprocessing: Preprocessing
     dataset_fingerprint: str
+    checksums: npt.NDArray[np.uint32]
     place: str = ""
 
     @property
@@ -51,22 +57,37 @@ class EmbeddingCache:
         return int(self.original.shape[1])
 
     def of(self, dataset: FaceDataset) -> EmbeddedDataset:
-        """The rows of `dataset`'s images, in its order; it may be a part of what was embedded.
+        """The rows of `dataset`'s images, in its order; it may be a part of what was embedded, or it in another format.
 
         Raises:
-            ModelFileError: an image is not in the cache.
+            ModelFileError: an image is not in the cache, or was another when it was embedded. Where the data set is
+                not the very one that was embedded, a sample of the images is compared for that.
         """
         row_of = {key: row for row, key in enumerate(self.keys)}
         wanted = [dataset.key(index) for index in range(len(dataset))]
         missing = [key for key in wanted if key not in row_of]
         if missing:
             raise ModelFileError(
-                f"the cache lacks {len(missing)} of {len(wanted)} images, the first of them '{missing[0]}'",
+                f"the cache lacks {len(missing)} of {len(wanted)} images, the first of them '{shown_name(missing[0])}'",
                 place=self.place,
                 next_step="It was made of another data set; make one of this with facedistill embed",
             )
         rows = np.array([row_of[key] for key in wanted], dtype=np.int64)
+        if dataset.fingerprint != self.dataset_fingerprint:
+            self._compare_sample(dataset, rows)
         return EmbeddedDataset(self.original[rows], self.mirrored[rows], ())
+
+    def _compare_sample(self, dataset: FaceDataset, rows: npt.NDArray[np.int64]) -> None:
+        """ModelFileError where an image of a sample is not what it was: equal names prove little, 000001 least."""
+        sample = np.random.default_rng(0).permutation(len(dataset))[:COMPARED].tolist()
+        others = [index for index in sample if checksum(dataset, index) not in (0, int(self.checksums[rows[index]]))]
+        if others:
+            raise ModelFileError(
+                f"the cache was made of other images of the same names: {len(others)} of {len(sample)} compared are "
+                f"different, such as '{shown_name(dataset.key(others[0]))}'",
+                place=self.place,
+                next_step="Make one of this data set with facedistill embed",
+            )
 
 
 def make_cache(embedder: Embedder, dataset: FaceDataset, embedded: EmbeddedDataset) -> EmbeddingCache:
@@ -81,7 +102,16 @@ def make_cache(embedder: Embedder, dataset: FaceDataset, embedded: EmbeddedDatas
         model_fingerprint=embedder.fingerprint,
         preprocessing=embedder.preprocessing,
         dataset_fingerprint=dataset.fingerprint,
+        checksums=np.array([checksum(dataset, index) for index in range(len(dataset))], dtype=np.uint32),
     )
+
+
+def checksum(dataset: FaceDataset, index: int) -> int:
+    """The CRC-32 of an image's stored bytes, 0 where they cannot be read."""
+    try:
+        return zlib.crc32(dataset.encoded(index))
+    except DataError:
+        return 0
 
 
 def save_cache(path: Path, cache: EmbeddingCache) -> None:
@@ -94,7 +124,7 @@ def save_cache(path: Path, cache: EmbeddingCache) -> None:
         "preprocessing": json.dumps(cache.preprocessing.to_dict()),
         "dataset_fingerprint": cache.dataset_fingerprint,
     }
-    tensors = {"original": cache.original, "mirrored": cache.mirrored}
+    tensors = {"original": cache.original, "mirrored": cache.mirrored, "checksums": cache.checksums}
     write_atomically(path, save(tensors, metadata=metadata))
 
 
@@ -115,6 +145,7 @@ def load_cache(path: Path) -> EmbeddingCache:
         with safe_open(path, framework="np") as stream:
             metadata = stream.metadata() or {}
             original, mirrored = stream.get_tensor("original"), stream.get_tensor("mirrored")
+            checksums = stream.get_tensor("checksums")
         return EmbeddingCache(
             keys=json.loads(metadata["keys"]),
             original=original,
@@ -123,6 +154,7 @@ def load_cache(path: Path) -> EmbeddingCache:
             model_fingerprint=metadata["model_fingerprint"],
             preprocessing=Preprocessing.from_dict(json.loads(metadata["preprocessing"]), place=path),
             dataset_fingerprint=metadata["dataset_fingerprint"],
+            checksums=checksums,
             place=str(path),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -100,6 +100,12 @@ def distill(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
+    if method.needs.several_images_per_identity and options.batch_size < 2 * options.images_per_identity:
+        raise UsageError(
+            f"a batch of {options.batch_size} has no room for two people with {options.images_per_identity} images "
+            "each",
+            next_step="Raise --batch-size, or lower --images-per-identity",
+        )
     by_lookalikes = options.lookalikes > 1
     if by_lookalikes and not method.needs.several_images_per_identity:
         raise UsageError(
@@ -118,7 +124,7 @@ def distill(
         require_same_run(run, config)
     embeddings = None
     if taught_by is not None:
-        corrupt = CorruptImages(len(dataset), options.max_corrupt, run.corrupt_images)
+        corrupt = CorruptImages(len(dataset), options.max_corrupt)  # the loader, which meets them again, lists them
         embeddings = embed_with_teacher(taught_by, dataset, corrupt, progress=listeners.teacher_progress)
     if not resume:
         run.write_config(config)
@@ -200,4 +206,4 @@ def embed_with_teacher(
             f"the teacher gives nearly the same embedding for every face (mean cosine {mean_cosine:.3f})",
             next_step="Check its weights and its --teacher-color, --teacher-mean and --teacher-std",
         )
-    return TeacherEmbeddings(embedded.original, embedded.mirrored)
+    return TeacherEmbeddings(embedded.original, embedded.mirrored, dataset.key)

@@ -115,6 +115,8 @@ def fit(training: Training, *, resume: bool = False) -> list[Record]:
         training.backbone, training.preprocessing, training.spec.embedding_size, name="student", device=fabric.device
     )
     corrupt = CorruptImages(len(training.dataset), options.max_corrupt, training.run.corrupt_images)
+    if resume:
+        corrupt.take_over()
     with make_loader(training, fabric.device) as loader:
         for epoch in range(len(records), options.epochs):
             record = train_epoch(fabric, wrapped, wrapped_optimizer, training, loader, epoch, corrupt)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +15,7 @@ from facedistill.distill.method import DistillationBatch, DistillationMethod, Fi
 from facedistill.errors import DataError
 from facedistill.heads import MarginHead
 from facedistill.preprocessing import Preprocessing
+from facedistill.shown_name import shown_name
 
 
 class Classification(nn.Module):
@@ -89,11 +92,15 @@ class TeacherEmbeddings:
     Args:
         original: (N, T) float32; rows of corrupt images are NaN.
         mirrored: (N, T) float32, likewise.
+        key_of: the name of an image, for messages.
     """
 
-    def __init__(self, original: npt.NDArray[np.float32], mirrored: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self, original: npt.NDArray[np.float32], mirrored: npt.NDArray[np.float32], key_of: Callable[[int], str] = str
+    ) -> None:
         self.original = original
         self.mirrored = mirrored
+        self._key_of = key_of
 
     def lookup(self, indices: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """(B, T) float32: for each image the embedding of the version that the student sees.
@@ -105,7 +112,7 @@ class TeacherEmbeddings:
         if not np.isfinite(rows).all():
             index = int(indices[int(np.isfinite(rows).all(axis=1).argmin())])
             raise DataError(
-                f"the teacher has no embedding of image {index}, which was corrupt when the teacher saw it",
+                f"the teacher has no embedding of '{shown_name(self._key_of(index))}': it was corrupt then",
                 next_step="Embed the data set again",
             )
         return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 import facedistill
 from facedistill.checkpoint import BackboneSpec, load_checkpoint
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.joined import JoinedDataset
 from facedistill.data.subset import Subset
 from facedistill.data.verification_bin import VerificationBin
 from facedistill.embedders.load import find_checkpoint
@@ -35,13 +36,13 @@ def check_training_data(
         DataError: a verification set, fewer than two identities, labels that are no integers, or a label outside their
             number (which on a GPU would end in an assertion far from its cause).
     """
-    whole = dataset.dataset if isinstance(dataset, Subset) else dataset
-    if isinstance(whole, VerificationBin):
-        raise DataError(
-            "a verification set tells who is who of its pairs only, so that one person has many labels",
-            place=whole.path,
-            next_step="Train on other data, and follow this one with --bin of facedistill eval",
-        )
+    for part in whole_parts(dataset):
+        if isinstance(part, VerificationBin):
+            raise DataError(
+                "a verification set tells who is who of its pairs only, so that one person has many labels",
+                place=part.path,
+                next_step="Train on other data, and judge by this one with facedistill eval --bin",
+            )
     classes = len(dataset.identities)
     if classes < 2:
         raise DataError(f"the data set holds {classes} identity; two are the least that can be told apart")
@@ -62,6 +63,17 @@ def check_training_data(
             f"the crops are {width} x {height} and are resized to {preprocessing.size} x {preprocessing.size}; "
             "whole photos have to go through facedistill align first"
         )
+
+
+def whole_parts(dataset: FaceDataset) -> Iterator[FaceDataset]:
+    """The data sets that one is made of, without what chooses among them or joins them."""
+    if isinstance(dataset, Subset):
+        yield from whole_parts(dataset.dataset)
+    elif isinstance(dataset, JoinedDataset):
+        for part in dataset.parts:
+            yield from whole_parts(part)
+    else:
+        yield dataset
 
 
 def make_backbone(
@@ -161,6 +173,7 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """The facts of a configuration that decide the result, flat."""
     facts = {"command": config.get("command"), "backbone": config.get("backbone"), "init": config.get("init")}
     facts |= {f"--{name}": value for name, value in config.get("options", {}).items() if name not in FREE_TO_CHANGE}
-    facts["data"] = config.get("data", {}).get("fingerprint")
+    data = config.get("data", {})
+    facts["data"] = f"of {data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
     facts["teacher"] = config.get("teacher", {}).get("fingerprint")
     return {name.replace("_", "-"): value for name, value in facts.items()}

@@ -24,7 +24,7 @@ class RunFolder:
 
     Args:
         path: the folder.
-        overwrite: empty an earlier run first.
+        overwrite: empty an earlier run, once this one begins.
         resume: go on with an earlier run.
 
     Raises:
@@ -45,13 +45,11 @@ class RunFolder:
             raise UsageError(
                 "the output folder is not empty", place=path, next_step="Use --resume, --overwrite or another folder"
             )
-        if occupied and overwrite:
-            if not (path / CONFIG).is_file():
-                raise UsageError(
-                    "the folder to overwrite is not a run (it has no config.yaml), so it is left alone", place=path
-                )
-            shutil.rmtree(path)
-        path.mkdir(parents=True, exist_ok=True)
+        if occupied and overwrite and not (path / CONFIG).is_file():
+            raise UsageError(
+                "the folder to overwrite is not a run (it has no config.yaml), so it is left alone", place=path
+            )
+        self._earlier = occupied and overwrite
 
     @property
     def state_file(self) -> Path:
@@ -74,7 +72,10 @@ class RunFolder:
         return self.path / "corrupt.csv"
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write what the run was asked for."""
+        """Write what the run was asked for; only now is an earlier run emptied, since the call has proved sound."""
+        if self._earlier:
+            shutil.rmtree(self.path)
+            self._earlier = False
         write_atomically(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
 
     def read_config(self) -> dict[str, Any]:

@@ -35,3 +35,12 @@ def test_of_any_share_one_image_at_least() -> None:
     corrupt.add({"a.png": "empty"})
     with pytest.raises(DataError):
         corrupt.add({"b.png": "empty"})
+
+
+def test_a_resumed_run_goes_on_with_its_list(tmp_path: Path) -> None:
+    CorruptImages(10, 0.5, tmp_path / "corrupt.csv").add({"a.png": "empty, quite"})
+    corrupt = CorruptImages(10, 0.5, tmp_path / "corrupt.csv")
+    corrupt.take_over()
+    corrupt.add({"b.png": "truncated"})
+    assert read_exclusions(tmp_path / "corrupt.csv").images == {"a.png", "b.png"}
+    assert len(corrupt) == 2

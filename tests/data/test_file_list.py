@@ -80,3 +80,16 @@ def test_the_fingerprint_follows_the_labels(root: Path) -> None:
     first = read_file_list(path).fingerprint
     path.write_text("y/3.png\tb\n")
     assert read_file_list(path).fingerprint != first
+
+
+def test_paths_of_windows_and_absolute_ones(root: Path) -> None:
+    for name, text in (("a.txt", "x\\2.png\tbob\n"), ("a.lst", "0\t7\tx\\2.png\n")):
+        (root / name).write_text(text)
+        dataset = read_file_list(root / name)
+        assert dataset.key(0) == "x/2.png"
+        assert dataset.image(0)[0, 0, 0] == 1
+    (root / "lists").mkdir()
+    (root / "lists" / "b.txt").write_text(f"{root}/y/3.png\tbob\n")
+    dataset = read_file_list(root / "lists" / "b.txt")
+    assert dataset.image(0)[0, 0, 0] == 2
+    assert dataset.path(0) == root / "y" / "3.png"

@@ -9,7 +9,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.folder import FolderDataset
 from facedistill.data.identity_list import read_identities
 from facedistill.data.images import write_image
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 
 
 @pytest.fixture
@@ -64,8 +64,10 @@ def test_identity_lists(tmp_path: Path) -> None:
     path.write_text("3\n")
     with pytest.raises(DataError, match="names nobody"):
         read_identities(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(UsageError, match="there is no such list of identities"):
         read_identities(tmp_path / "none")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_identities(tmp_path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
         read_identities(path)

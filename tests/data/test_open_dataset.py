@@ -11,6 +11,8 @@ from facedistill.data.exclusions import read_exclusions
 from facedistill.data.folder import FolderDataset
 from facedistill.data.images import write_image
 from facedistill.data.open_dataset import open_dataset
+from facedistill.data.records.writer import write_rec
+from facedistill.data.shards.writer import write_shards
 from facedistill.errors import DataError, UsageError
 
 
@@ -73,8 +75,10 @@ def test_lists_of_exclusions_that_are_none(tmp_path: Path) -> None:
     path.write_text("kind,name\nperson,anna\n")
     with pytest.raises(DataError, match=r"exclude.csv:2"):
         read_exclusions(path)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(UsageError, match="there is no such list of exclusions"):
         read_exclusions(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_exclusions(tmp_path)
 
 
 def test_a_name_with_a_comma_and_no_utf8_comes_back(tmp_path: Path) -> None:
@@ -100,7 +104,39 @@ def test_several_roots_are_joined_and_equal_names_are_kept_apart(people: Path, t
 
 def test_two_roots_of_one_name(people: Path, tmp_path: Path) -> None:
     second = make(tmp_path / "other" / "faces", {"carl": 1})
-    assert open_dataset([people, second]).identities == ["1-faces/anna", "1-faces/bob", "1-faces/zoe", "2-faces/carl"]
+    assert open_dataset([people, second]).identities == ["faces/anna", "faces/bob", "faces/zoe", "faces-2/carl"]
+
+
+def test_names_of_parts_are_distinct_whatever_they_are_called(tmp_path: Path) -> None:
+    roots = [make(tmp_path / name, {"carl": 1}) for name in ("a/x", "b/x", "x-2")]
+    assert open_dataset(roots).identities == ["x/carl", "x-2/carl", "x-2-2/carl"]
+
+
+def test_the_same_root_twice_is_refused(people: Path) -> None:
+    with pytest.raises(UsageError, match="the data set is given twice"):
+        open_dataset([people, f"{people.parent}/../{people.parent.name}/faces/"])
+
+
+def test_shards_that_the_shell_has_expanded_are_one_data_set(people: Path, tmp_path: Path) -> None:
+    tars = write_shards(FolderDataset(people), tmp_path / "shards", shard_images=2)
+    assert len(tars) == 3
+    assert open_dataset(tars).identities == ["anna", "bob", "zoe"]
+    joined = open_dataset([*tars, people])
+    assert joined.identities[:4] == ["shards/anna", "shards/bob", "shards/zoe", "faces/anna"]
+
+
+def test_folders_beside_records_are_not_read_and_that_is_said(people: Path) -> None:
+    write_rec(FolderDataset(people), people / "train.rec")
+    notes: list[str] = []
+    assert len(open_dataset(people, note=notes.append)) == 6
+    assert notes == [f"{people} holds train.rec and is opened as that; the folders beside it are not read"]
+
+
+def test_a_list_that_fits_nothing_here_is_refused(people: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "exclude.csv"
+    listed.write_text("kind,name,reason\nimage,anna/1.png,blurred\n")
+    with pytest.raises(DataError, match=r"none of the 1 listed names is in the data\. Here an image is called 'faces/"):
+        open_dataset([people, make(tmp_path / "more", {"carl": 1})], exclusions=read_exclusions(listed))
 
 
 def test_made_up_faces_by_path() -> None:
@@ -108,9 +144,9 @@ def test_made_up_faces_by_path() -> None:
     assert len(dataset) == 6
     assert dataset.image(0).shape == (48, 48, 3)
     assert len(dataset.identities) == 3
-    for wrong in ("made-up:3", "made-up:3x2,colour=1", "made-up:ax2", "made-up:0x2", "made-up:3x2,seed"):
+    for wrong in ("", "3", "3x2x1", "ax2", "0x2", "3x2,colour=1", "3x2,seed", "3x2,size=5000", "100000000x2"):
         with pytest.raises(UsageError, match="described wrongly"):
-            open_dataset(wrong)
+            open_dataset(f"made-up:{wrong}")
 
 
 def test_what_is_no_data_set(tmp_path: Path) -> None:
@@ -133,7 +169,7 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
 
 def test_every_kind_goes_through_pickle(people: Path, tmp_path: Path) -> None:
     (tmp_path / "faces.txt").write_text("faces/anna/0.png\nfaces/bob/1.png\n")
-    kinds = [people, [people, people], tmp_path / "faces.txt", "made-up:2x2,size=32"]
+    kinds = [people, [people, tmp_path / "faces.txt"], tmp_path / "faces.txt", "made-up:2x2,size=32"]
     for kind in kinds:
         dataset = open_dataset(kind)
         copy = pickle.loads(pickle.dumps(dataset))

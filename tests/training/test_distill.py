@@ -21,6 +21,7 @@ from facedistill.preprocessing import Preprocessing
 from facedistill.training import loop
 from facedistill.training.distill import distill
 from facedistill.training.listeners import Listeners
+from facedistill.training.objective import TeacherEmbeddings
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import train_teacher
 
@@ -127,7 +128,9 @@ def test_sizes_that_a_method_cannot_compare(teacher: Embedder, dataset: FolderDa
 def test_a_teacher_that_sees_one_face_only_is_refused(dataset: FolderDataset, tmp_path: Path) -> None:
     rows = np.ones((len(dataset), 4), dtype=np.float32)
     keys = [dataset.key(index) for index in range(len(dataset))]
-    cache = EmbeddingCache(keys, rows, rows, "constant", "", Preprocessing(), "")
+    cache = EmbeddingCache(
+        keys, rows, rows, "constant", "", Preprocessing(), dataset.fingerprint, np.zeros(48, np.uint32)
+    )
     with pytest.raises(DataError, match="nearly the same embedding for every face"):
         distill(dataset, cache, RunFolder(tmp_path / "run"), distill_options())
 
@@ -140,6 +143,28 @@ def test_the_mirrored_embedding_goes_with_the_mirrored_crop() -> None:
     )
     looked_up = embeddings.lookup(np.array([2, 0, 1]), np.array([True, False, True]))
     assert looked_up.tolist() == [[-3.0], [1.0], [-2.0]]
+
+
+def test_a_batch_without_room_for_two_people(dataset: FolderDataset, teacher: Embedder, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a batch of 7 has no room for two people with 4 images each"):
+        distill(dataset, teacher, RunFolder(tmp_path / "run"), distill_options(batch_size=7))
+
+
+def test_an_image_that_the_teacher_could_not_read_has_nothing_to_teach() -> None:
+    rows = np.array([[1.0], [np.nan], [3.0]], dtype=np.float32)
+    embeddings = TeacherEmbeddings(rows, rows, key_of=lambda index: f"image {index}")
+    with pytest.raises(DataError, match=r"no embedding of 'image 1': it was corrupt then\. Embed the data set again"):
+        embeddings.lookup(np.array([2, 1]), np.array([False, False]))
+
+
+def test_a_cache_of_other_images_of_the_same_names_is_refused(teacher: Embedder, tmp_path: Path) -> None:
+    one, other = (open_dataset(f"made-up:4x4,size=64,seed={seed}") for seed in (1, 2))
+    cache = make_cache(teacher, one, embed_dataset(teacher, one))
+    assert cache.of(one).original.shape[0] == 16
+    assert cache.of(Subset(one, np.arange(3, 9))).original.shape[0] == 6
+    with pytest.raises(ModelFileError, match="other images of the same names: 16 of 16 compared are different"):
+        distill(other, cache, RunFolder(tmp_path / "run"), distill_options())
+    assert not (tmp_path / "run").exists()
 
 
 def test_identities_with_one_image_each_are_refused(teacher: Embedder, faces: Path, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ def test_an_occupied_folder_is_never_overwritten_silently(tmp_path: Path) -> Non
 def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run").write_config({"a": 1})
     (tmp_path / "run" / "old").write_text("x")
-    RunFolder(tmp_path / "run", overwrite=True)
-    assert list((tmp_path / "run").iterdir()) == []
+    run = RunFolder(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "old").exists()  # nothing is lost before the new run is sure to begin
+    run.write_config({"b": 2})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
 def test_nothing_to_resume_and_contradictions(tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ def test_nothing_to_resume_and_contradictions(tmp_path: Path) -> None:
 
 def test_damaged_state_and_configuration(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    run.state_file.parent.mkdir()
+    run.state_file.parent.mkdir(parents=True)
     run.state_file.write_bytes(b"nonsense")
     with pytest.raises(ModelFileError, match="saved state cannot be read"):
         run.load_state()

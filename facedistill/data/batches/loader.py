@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -58,18 +61,19 @@ class BatchLoader:
         self._plan = _Plan()
         self._loader: DataLoader[_Loaded] | None = None
         if processes:
-            self._loader = DataLoader(
-                self._decoder,
-                sampler=self._plan,
-                batch_size=None,
-                num_workers=processes,
-                prefetch_factor=_PREFETCH,
-                persistent_workers=True,
-                collate_fn=_as_it_is,
-                worker_init_fn=_begin_worker,
-                # A fork of a process with threads can hang, and this one has those of OpenCV and of torch.
-                multiprocessing_context="spawn",
-            )
+            with _undisturbed():
+                self._loader = DataLoader(
+                    self._decoder,
+                    sampler=self._plan,
+                    batch_size=None,
+                    num_workers=processes,
+                    prefetch_factor=_PREFETCH,
+                    persistent_workers=True,
+                    collate_fn=_as_it_is,
+                    worker_init_fn=_begin_worker,
+                    # A fork of a process with threads can hang, and this one has those of OpenCV and of torch.
+                    multiprocessing_context="spawn",
+                )
 
     def __enter__(self) -> BatchLoader:
         return self
@@ -89,7 +93,8 @@ class BatchLoader:
             loaded = self._decoder.in_threads(index_batches, self._threads)
         else:
             self._plan.index_batches = index_batches
-            loaded = iter(self._loader)
+            with _undisturbed():  # the processes begin here
+                loaded = iter(self._loader)
         for images, indices, corrupt in loaded:
             if not len(indices):
                 index, cause = next(iter(corrupt.items()))
@@ -99,6 +104,24 @@ class BatchLoader:
                     next_step="Check the data set with facedistill inspect",
                 )
             yield ImageBatch(np.asarray(images), indices, corrupt)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Begin processes that an interruption is no concern of, and without torch's word on how many are reasonable.
+
+    They inherit the blocked signal, so that Ctrl-C reaches this process alone, which ends them.
+    """
+    blocked: set[int] = set()
+    if hasattr(signal, "pthread_sigmask"):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 _Loaded = tuple[torch.Tensor | npt.NDArray[np.uint8], Indices, dict[int, str]]

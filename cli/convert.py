@@ -54,25 +54,34 @@ def convert(
             dataset, target, pairs=benchmark, overwrite=overwrite, check=check, strict=strict, progress=callback
         )
     write_json(json_file, result.to_dict())
-    _report(result, quiet=quiet)
+    _report(result, check=check, json_file=json_file, quiet=quiet)
 
 
-def _report(result: Conversion, *, quiet: bool) -> None:
+def _report(result: Conversion, *, check: bool, json_file: Path | None, quiet: bool) -> None:
+    from facedistill.inspection.warnings import counted
     from facedistill.shown_name import shown_name
 
-    counts = [f"{result.images} images"]
+    counts = [counted(result.images, "image", "images")]
     if result.identities is not None:
-        counts.append(f"{result.identities} people")
+        counts.append(counted(result.identities, "person", "people"))
     if result.pairs is not None:
-        counts.append(f"{result.pairs} pairs")
+        counts.append(counted(result.pairs, "pair", "pairs"))
     say(f"{', '.join(counts)} written to {result.target.path}", quiet=quiet)
-    for title, listed in (
-        ("images could not be read and are left out", result.skipped),
-        ("images have another name now, which every system can hold", result.renamed),
+    unreadable = "could not be read or decoded" if check else "could not be read"
+    for one, many, listed in (
+        (f"image {unreadable} and is left out", f"images {unreadable} and are left out", result.skipped),
+        (
+            "image has another name now, which every system can hold",
+            "images have other names now, which every system can hold",
+            result.renamed,
+        ),
     ):
         if listed:
-            note(f"{len(listed)} {title}:")
+            note(f"{counted(len(listed), one, many)}:")
             for name, other in listed[:SHOWN]:
                 note(f"  {shown_name(name)}: {shown_name(other)}")
+        if len(listed) > SHOWN:
+            where = "--json FILE lists them all" if json_file is None else f"{json_file} lists them all"
+            note(f"  and {len(listed) - SHOWN} more; {where}")
     for line in result.notes:
         note(line)

@@ -69,7 +69,7 @@ class EmbeddingCache:
         if missing:
             raise ModelFileError(
                 f"the cache lacks {len(missing)} of {len(wanted)} images, the first of them '{shown_name(missing[0])}'",
-                place=self.place,
+                place=self.place or None,
                 next_step="It was made of another data set; make one of this with facedistill embed",
             )
         rows = np.array([row_of[key] for key in wanted], dtype=np.int64)
@@ -85,7 +85,7 @@ class EmbeddingCache:
             raise ModelFileError(
                 f"the cache was made of other images of the same names: {len(others)} of {len(sample)} compared are "
                 f"different, such as '{shown_name(dataset.key(others[0]))}'",
-                place=self.place,
+                place=self.place or None,
                 next_step="Make one of this data set with facedistill embed",
             )
 

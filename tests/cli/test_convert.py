@@ -43,7 +43,7 @@ def test_several_data_sets_people_and_exclusions(call: Call, faces: Path, tmp_pa
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["images"], result["identities"], result["format"]) == (7, 2, "folder")
     assert len(result["renamed"]) == 1, "a colon is no letter for a folder"
-    assert "have another name now" in outcome.err
+    assert "1 image has another name now" in outcome.err
     made = [name for name in tree(tmp_path / "out") if name.startswith("made-up_2x2,size=32/")]
     assert made == ["made-up_2x2,size=32/person_000000/0000.png"]
 
@@ -98,12 +98,29 @@ def test_what_cannot_be_read_is_said_and_strict_stops(call: Call, faces: Path, t
     outcome = call("convert", tmp_path / "one", tmp_path / "checked", "--check", "--quiet")
     assert outcome.status == 0
     assert outcome.out == ""
-    assert "1 images could not be read and are left out" in outcome.err
+    assert "1 image could not be read or decoded and is left out:" in outcome.err
     assert "person_000003/0002.png: the image is truncated" in outcome.err
     outcome = call("convert", tmp_path / "one", tmp_path / "strict", "--check", "--strict")
     assert outcome.status == 1
     assert "truncated" in outcome.err
     assert not (tmp_path / "strict").exists()
+
+
+def test_the_wording_of_counts(call: Call, faces: Path, tmp_path: Path) -> None:
+    assert call("convert", faces, tmp_path / "one").status == 0
+    for number in range(7):
+        (tmp_path / "one" / f"person_{number:06d}" / "0001.png").write_bytes(b"")
+    outcome = call("convert", tmp_path / "one", tmp_path / "two")
+    assert "note: 7 images could not be read and are left out:" in outcome.err
+    assert "note:   person_000004/0001.png: the image is empty (0 bytes)" in outcome.err
+    assert "person_000005" not in outcome.err
+    assert "note:   and 2 more; --json FILE lists them all" in outcome.err
+    outcome = call("convert", tmp_path / "one", tmp_path / "three", "--check", "--json", tmp_path / "all.json")
+    assert "note: 7 images could not be read or decoded and are left out:" in outcome.err
+    assert f"note:   and 2 more; {tmp_path / 'all.json'} lists them all" in outcome.err
+    assert len(json.loads((tmp_path / "all.json").read_text())["skipped"]) == 7
+    outcome = call("convert", "made-up:1x1,size=32", tmp_path / "four")
+    assert f"1 image, 1 person written to {tmp_path / 'four'}" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -114,6 +115,8 @@ def _undisturbed() -> Iterator[None]:
     """
     blocked: set[int] = set()
     if hasattr(signal, "pthread_sigmask"):
+        # The first process would start this helper of multiprocessing's, and that unblocks the signal.
+        resource_tracker.ensure_running()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         with warnings.catch_warnings():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from facedistill.data.conversion.draft import whole_or_nothing
 from facedistill.data.conversion.folder_writer import write_image_folder
-from facedistill.data.conversion.target import Target, check_target, whole_or_nothing
+from facedistill.data.conversion.readable import Skipped, WatchedDataset, nothing_readable, readable_part
+from facedistill.data.conversion.stored_bytes import stored_bytes
+from facedistill.data.conversion.target import Target, check_target
+from facedistill.data.conversion.working_folder import clear_leftovers
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.subset import Subset
 from facedistill.data.verification_bin import VerificationBin, write_bin
@@ -45,7 +49,7 @@ class Conversion:
     images: int
     identities: int | None = None
     pairs: int | None = None
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: Skipped = ()
     renamed: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -75,9 +79,10 @@ def convert(
 ) -> Conversion:
     """Write `dataset` in the target's format; the bytes of each image are copied as they are stored.
 
-    An image that cannot be read is left out and named in the result. A `.bin` takes its pairs from `pairs`, or from
-    the data set itself if that is one; a pair of which an image is left out is left out, too. A `.bin` that becomes a
-    folder leaves its pairs there as `pairs.csv`, and each picture once.
+    An image that cannot be read, or has no bytes, is left out and named in the result. A `.bin` takes its pairs from
+    `pairs`, or from the data set itself if that is one; a pair of which an image is left out is left out, too. A `.bin`
+    that becomes a folder leaves its pairs there as `pairs.csv`, and each picture once. What conversions to the same
+    target left when they were killed is removed first, see `clear_leftovers`.
 
     Args:
         dataset: any data set.
@@ -92,25 +97,42 @@ def convert(
         UsageError: something is in the way, or pairs are missing or of no use.
         DataError: the result cannot be written, no image can be read, or, with `strict`, one cannot.
     """
+    leftovers = tuple(clear_leftovers(target.path))
     check_target(target, overwrite=overwrite)
     if target.format == "bin":
-        return _to_bin(dataset, target, pairs, check=check, strict=strict, progress=progress)
+        result = _to_bin(dataset, target, pairs, check=check, strict=strict, progress=progress)
+    else:
+        result = _to_data_set(dataset, target, pairs, check=check, strict=strict, progress=progress)
+    return replace(result, notes=leftovers + result.notes)
+
+
+def _to_data_set(
+    dataset: FaceDataset,
+    target: Target,
+    pairs: Benchmark | None,
+    *,
+    check: bool,
+    strict: bool,
+    progress: Progress | None,
+) -> Conversion:
     if pairs is not None:
         raise UsageError(f"a pair list goes into a .bin file, not into a {target.format}", place=target.path)
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: Skipped = ()
     passes = 2 if check else 1
     chosen = _distinct(dataset) if isinstance(dataset, VerificationBin) and target.format == "folder" else None
     part: FaceDataset = dataset if chosen is None else Subset(dataset, chosen)
     if check:
-        part, skipped = _readable(part, decode=True, strict=strict, progress=_scaled(progress, 0, passes))
-    watched = _Watched(part)
+        part, skipped = readable_part(
+            part, decode=True, strict=strict, progress=_scaled(progress, 0, passes), place=target.path
+        )
+    watched = WatchedDataset(part)
     try:
         result = _write(watched, target, dataset, _scaled(progress, passes - 1, passes))
     except DataError:
         if strict or watched.failed is None:
             raise
         # Rare, so that the search for more of the kind may cost another pass.
-        part, more = _readable(part, decode=False, strict=False, progress=None)
+        part, more = readable_part(part, decode=False, strict=False, progress=None, place=target.path)
         skipped += more
         result = _write(part, target, dataset, _scaled(progress, passes - 1, passes))
     return Conversion(target, len(part), len(part.identities), skipped=skipped, **result)
@@ -165,7 +187,7 @@ def _to_bin(
     used = np.unique(indices)
     for done, index in enumerate(used.tolist(), 1):
         try:
-            encoded[index] = source.encoded(index)
+            encoded[index] = stored_bytes(source, index)
             if check:
                 source.image(index)
         except DataError as error:
@@ -178,7 +200,7 @@ def _to_bin(
     present = np.isin(indices, list(encoded))
     whole = present[:, 0] & present[:, 1]
     if not whole.any():
-        raise DataError("no pair has two images that can be read", place=target.path)
+        raise nothing_readable("no pair has two images that can be read", *skipped[0], target.path)
     with whole_or_nothing(target) as draft:
         write_bin(draft, [encoded[index] for index in indices[whole].ravel().tolist()], same[whole])
     notes = _left_out(int((~whole).sum())) + ([] if pairs is None else _fold_notes(pairs, whole))
@@ -187,7 +209,9 @@ def _to_bin(
 
 
 def _left_out(pairs: int) -> list[str]:
-    return [f"{pairs} pairs are left out with their images"] if pairs else []
+    if not pairs:
+        return []
+    return ["1 pair is left out with its images" if pairs == 1 else f"{pairs} pairs are left out with their images"]
 
 
 def _fold_notes(pairs: Benchmark, whole: npt.NDArray[np.bool_]) -> list[str]:
@@ -240,60 +264,7 @@ def _renamed(dataset: FaceDataset, paths: Iterable[str]) -> tuple[tuple[str, str
     return tuple(changed)
 
 
-def _readable(
-    dataset: FaceDataset, *, decode: bool, strict: bool, progress: Progress | None
-) -> tuple[FaceDataset, tuple[tuple[str, str], ...]]:
-    """The images that can be read (and decoded), and key and reason of the others; DataError where none can."""
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    for index in range(len(dataset)):
-        try:
-            dataset.encoded(index)
-            if decode:
-                dataset.image(index)
-            kept.append(index)
-        except DataError as error:
-            if strict:
-                raise
-            skipped.append((dataset.key(index), error.cause))
-        if progress is not None:
-            progress(index + 1, len(dataset))
-    if not kept:
-        raise DataError(f"none of the {len(dataset)} images can be read", place=dataset.key(0))
-    return (Subset(dataset, np.array(kept, dtype=np.int64)) if skipped else dataset), tuple(skipped)
-
-
 def _scaled(progress: Progress | None, done_passes: int, passes: int) -> Progress | None:
     if progress is None:
         return None
     return lambda done, total: progress(done_passes * total + done, passes * total)
-
-
-class _Watched:
-    """A data set that remembers which image could not be read, so that such an error is told from one of writing."""
-
-    def __init__(self, dataset: FaceDataset) -> None:
-        self._dataset = dataset
-        self.labels = dataset.labels
-        self.identities = dataset.identities
-        self.failed: int | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        return self._dataset.fingerprint
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        return self._dataset.image(index)
-
-    def encoded(self, index: int) -> bytes:
-        try:
-            return self._dataset.encoded(index)
-        except DataError:
-            self.failed = index
-            raise
-
-    def key(self, index: int) -> str:
-        return self._dataset.key(index)

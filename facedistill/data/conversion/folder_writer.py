@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facedistill.data.conversion.names import SafeNames
+from facedistill.data.conversion.stored_bytes import stored_bytes
 from facedistill.data.dataset import FaceDataset
 from facedistill.errors import DataError
 
@@ -27,13 +28,13 @@ def write_image_folder(
         The path of each image relative to `folder`, with forward slashes.
 
     Raises:
-        DataError: an image cannot be read or written; what was written before stays.
+        DataError: an image cannot be read or written, or has no bytes; what was written before stays.
     """
     names = SafeNames()
     paths: list[str] = []
     made: set[Path] = set()
     for index in range(len(dataset)):
-        encoded = dataset.encoded(index)
+        encoded = stored_bytes(dataset, index)
         name = names.file(dataset.identities[int(dataset.labels[index])], dataset.key(index), encoded)
         path = folder / name
         try:

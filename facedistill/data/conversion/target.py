@@ -1,18 +1,14 @@
-"""Where a converted data set goes: its format, what is never overwritten, and putting it there whole or not at all."""
+"""Where a converted data set goes: its format, and what is never overwritten."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facedistill.errors import DataError, UsageError, unknown_name
+from facedistill.errors import UsageError, unknown_name
 
 FORMATS = ("folder", "rec", "bin", "shards")
 
@@ -104,7 +100,7 @@ def check_target(target: Target, *, overwrite: bool, sources: Sequence[str] = ()
         )
     if not overwrite:
         raise UsageError("the folder holds an earlier result", place=path, next_step="Use --overwrite, or another name")
-    if _count_files(path) > _files_written(path / MARKER):
+    if count_files(path) > _files_written(path / MARKER):
         raise UsageError(
             "files were added to the folder since it was written",
             place=path,
@@ -112,7 +108,8 @@ def check_target(target: Target, *, overwrite: bool, sources: Sequence[str] = ()
         )
 
 
-def _count_files(folder: Path) -> int:
+def count_files(folder: Path) -> int:
+    """How many files lie below a folder."""
     return sum(len(files) for _, _, files in os.walk(folder) if files)
 
 
@@ -157,44 +154,3 @@ def _check_apart(target: Target, sources: Sequence[str]) -> None:
                     place=target.path,
                     next_step="Choose a place outside",
                 )
-
-
-@contextmanager
-def whole_or_nothing(target: Target) -> Iterator[Path]:
-    """A path to write to, on the same disk; what is there afterwards is put in the target's place.
-
-    After an error, nothing has changed there. Of a `.rec` the files are moved one by one, the `.rec` last.
-
-    Raises:
-        DataError: the place cannot be written.
-    """
-    final = target.path
-    work: Path | None = None
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{final.name[:100]}.", suffix=".partial", dir=final.parent))
-        draft = work / final.name
-        yield draft
-        if target.is_folder:
-            marker = {"written_by": "facedistill convert", "format": target.format, "files": 1 + _count_files(draft)}
-            (draft / MARKER).write_text(json.dumps(marker), encoding="utf-8")
-            if final.is_dir():
-                final.rename(work / "replaced")
-            draft.rename(final)
-        else:
-            for file in target.files:
-                written = work / file.name
-                if written.exists():
-                    written.replace(file)
-                else:
-                    file.unlink(missing_ok=True)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise DataError(
-            f"it cannot be written ({error.strerror or error})",
-            place=final,
-            next_step="Free some space; nothing was left behind" if full else None,
-        ) from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)

@@ -10,6 +10,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from facedistill.data.conversion.readable import none_of, nothing_readable
+from facedistill.data.conversion.stored_bytes import stored_bytes
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.images import IMAGE_SUFFIXES
 from facedistill.data.records.header import LARGEST_EXACT, pack_image, pack_range
@@ -42,8 +44,8 @@ def write_rec(dataset: FaceDataset, path: Path, *, progress: Callable[[int, int]
 
     Raises:
         UsageError: `path` does not end in `.rec`.
-        DataError: an image cannot be read, none can be decoded (for the size in `property`), an identity's name cannot
-            be listed, or there are more identities than float32 can number.
+        DataError: an image cannot be read or has no bytes, none can be decoded (for the size in `property`), an
+            identity's name cannot be listed, or there are more identities than float32 can number.
         OSError: the files cannot be written.
 
     Source: insightface, src/data/face2rec2.py; mxnet, python/mxnet/recordio.py.
@@ -88,17 +90,21 @@ def _check(dataset: FaceDataset, path: Path) -> None:
             raise DataError(
                 f"the list beside a .rec file cannot hold the identity's name '{shown_name(name)}'",
                 place=path,
-                next_step="Rename its folder",
+                next_step="Rename the person, or convert to a folder first, which gives safe names",
             )
 
 
 def _image_size(dataset: FaceDataset, order: npt.NDArray[np.int64], path: Path) -> tuple[int, int]:
     """Height and width of the first image that can be decoded."""
+    reason = ""
     for index in order:
-        with contextlib.suppress(DataError):
+        try:
             height, width, _ = dataset.image(int(index)).shape
+        except DataError as error:
+            reason = reason or error.cause
+        else:
             return height, width
-    raise DataError("none of the images can be decoded", place=path)
+    raise nothing_readable(none_of(len(order), "decoded"), dataset.key(int(order[0])), reason, path)
 
 
 def _write_records(
@@ -121,7 +127,7 @@ def _write_records(
 
     write(0, pack_range(0, first_identity, first_identity + len(dataset.identities)))
     for key, index in enumerate(order, 1):
-        write(key, pack_image(key, int(dataset.labels[index]), dataset.encoded(int(index))))
+        write(key, pack_image(key, int(dataset.labels[index]), stored_bytes(dataset, int(index))))
         if progress is not None:
             progress(key, count)
     ends = 1 + np.cumsum(np.bincount(dataset.labels, minlength=len(dataset.identities)))

@@ -30,14 +30,22 @@ def is_image_type(kind: str) -> bool:
     return kind in _IMAGE_TYPES
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name leads out of the data set, as `../x` and `/x` do."""
+    return name.startswith("/") or (".." in name and ".." in name.split("/"))
+
+
 def image_key(sample: str, kind: str) -> str:
     """The key of a data set's image whose sample and type these are; the reverse of `sample_of`.
 
     Raises:
-        DataError: the key leads out of the data set, as `../x` does.
+        DataError: the key leads out of the data set, see `leads_out`.
     """
-    if sample.startswith("/") or (".." in sample and ".." in sample.split("/")):
-        raise DataError(f"the sample '{shown_name(sample)}' has a name that leads out of the data set")
+    if leads_out(sample):
+        raise DataError(
+            f"the sample '{shown_name(sample)}' has a name that leads out of the data set",
+            next_step="Write the tar again with names such as anna/1.jpg: without '..' and not from '/'",
+        )
     if "%" not in sample:
         return f"{sample}.{kind}"
     folder, slash, last = sample.rpartition("/")

@@ -92,7 +92,7 @@ def _add(builder: ShardIndexBuilder, shard: int, key: str, members: _Sample, des
     try:
         name = image_key(key, image.name[-len(images[0]) :])
     except DataError as error:
-        raise DataError(error.cause, place=spelled(path)) from error
+        raise DataError(error.cause, place=spelled(path), next_step=error.next_step) from error
     builder.add(shard, name, image.offset, image.size, _label(key, members, descriptor, path))
 
 

@@ -10,11 +10,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from facedistill.data.conversion.stored_bytes import stored_bytes
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.images import IMAGE_SUFFIXES
 from facedistill.data.shards.index import ShardIndexBuilder
 from facedistill.data.shards.index_file import write_shard_index
-from facedistill.data.shards.key import image_key, sample_of
+from facedistill.data.shards.key import image_key, leads_out, sample_of
 from facedistill.data.shards.tar import BLOCK
 from facedistill.errors import DataError, UsageError
 from facedistill.inspection.header import image_format
@@ -23,6 +24,7 @@ from facedistill.shown_name import shown_name
 SHARD_BYTES = 256 << 20
 """Where a shard is cut: what WebDataset's documentation recommends (100 MB to 1 GB), a small file of them."""
 
+_SAFE_NAMES = "Convert to a folder first, which gives safe names"
 _RECORD = 20 * BLOCK  # tar files are padded to whole records (POSIX pax, "blocking factor" 20)
 _SUFFIX_OF = {"jpeg 2000": ".jp2", "tiff": ".tif", "unknown": ".jpg", "jpeg": ".jpg"}
 
@@ -53,7 +55,8 @@ def write_shards(
 
     Raises:
         UsageError: the folder holds tar files already, or a size is below 1.
-        DataError: an image cannot be read, a key occurs twice or leads out of the data set, or there are no images.
+        DataError: an image cannot be read or has no bytes, a key occurs twice or leads out of the data set, or there
+            are no images.
     """
     if shard_bytes < 1 or (shard_images is not None and shard_images < 1):
         raise UsageError("the size of a shard must be at least 1")
@@ -63,7 +66,9 @@ def write_shards(
     present = next((path for path in sorted(folder.iterdir()) if path.name.endswith(".tar")), None)
     if present is not None:
         raise UsageError(
-            f"the folder holds {shown_name(present.name)} already", next_step="Choose another folder or empty this one"
+            f"the folder holds {shown_name(present.name)} already",
+            place=folder,
+            next_step="Choose another folder or empty this one",
         )
     paths: list[Path] = []
     builder = ShardIndexBuilder(paths)
@@ -91,8 +96,8 @@ def _write_all(
     stream: BinaryIO | None = None
     images = 0
     try:
-        for index, (sample, suffix) in enumerate(_samples(dataset)):
-            encoded = dataset.encoded(index)
+        for index, (sample, suffix) in enumerate(_samples(dataset, folder)):
+            encoded = stored_bytes(dataset, index)
             suffix = suffix or _suffix(encoded)
             label = str(int(labels[index]))
             image, label_member = _member(sample + suffix, encoded), _member(f"{sample}.cls", label.encode())
@@ -114,8 +119,8 @@ def _write_all(
             _close(stream)
 
 
-def _samples(dataset: FaceDataset) -> Iterator[tuple[str, str]]:
-    """(sample, suffix of its key) of each image; DataError where two images have one key."""
+def _samples(dataset: FaceDataset, folder: Path) -> Iterator[tuple[str, str]]:
+    """(sample, suffix of its key) of each image; DataError where two images have one key or one is no name."""
     digests = array("q")
     for index in range(len(dataset)):
         digests.append(hash(sample_of(*_key_and_suffix(dataset, index))))
@@ -127,14 +132,25 @@ def _samples(dataset: FaceDataset) -> Iterator[tuple[str, str]]:
         sample = sample_of(key, suffix, whole=digest in shared and bool(suffix))
         written.append(hash(sample))
         if key.endswith("/") or not key:
-            raise DataError(f"the image {index} has the key '{shown_name(key)}', which is no name of a file")
+            raise DataError(
+                f"the image {index} has the key '{shown_name(key)}', which is no name of a file",
+                place=folder,
+                next_step=_SAFE_NAMES,
+            )
+        if leads_out(key):
+            raise DataError(
+                f"the image '{shown_name(key)}' has a name that leads out of the data set",
+                place=folder,
+                next_step=_SAFE_NAMES,
+            )
         yield sample, suffix
     _, first, counts = np.unique(np.frombuffer(written, dtype=np.int64), return_index=True, return_counts=True)
     if counts.max() > 1:
         key = dataset.key(int(first[np.argmax(counts)]))
         raise DataError(
             f"two images have the key '{shown_name(key)}', or keys that are one as names in a tar",
-            next_step="Rename one of them",
+            place=folder,
+            next_step="Rename one of them, or convert to a folder first, which gives each a name of its own",
         )
 
 

@@ -224,7 +224,7 @@ def test_pairs_of_images_that_cannot_be_read_are_left_out(tmp_path: Path, faces_
     pairs = load_pair_list(tmp_path / "pairs.csv", broken)
     result = convert(broken, choose_target(tmp_path / "set.bin"), pairs=pairs)
     assert (result.pairs, result.skipped) == (3, ((b, "bad sector"),))
-    assert result.notes == ("1 pairs are left out with their images",)
+    assert result.notes == ("1 pair is left out with its images",)
     assert read_bin(tmp_path / "set.bin").same.tolist() == [False, True, False]
     with pytest.raises(DataError, match="bad sector"):
         convert(broken, choose_target(tmp_path / "strict.bin"), pairs=pairs, strict=True)
@@ -247,9 +247,57 @@ def test_corrupt_images_are_copied_unless_checked(tmp_path: Path, faces_folder: 
 
 def test_nothing_that_can_be_read(tmp_path: Path, faces_folder: Path) -> None:
     broken = Broken(FolderDataset(faces_folder), *contents(FolderDataset(faces_folder)))
-    with pytest.raises(DataError, match="none of the 8 images can be read"):
+    with pytest.raises(DataError) as caught:
         convert(broken, choose_target(tmp_path / "out"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'out'}: none of the 8 images can be read; Ann/Ann_0001.png: bad sector. "
+        "Copy the data set again if its files are damaged; facedistill inspect looks at each of them"
+    )
     assert names(tmp_path) == ["faces"]
+
+
+def test_nothing_that_can_be_decoded(tmp_path: Path) -> None:
+    write_tree(tmp_path / "faces", {"Ann/1.jpg": b"text"})
+    for form, settings in (("folder", {"check": True}), ("rec", {})):
+        with pytest.raises(DataError) as caught:
+            to(form, tmp_path / "faces", place(tmp_path, "out", form), **settings)
+        what = "read and decoded" if form == "folder" else "decoded"
+        assert f"the only image cannot be {what}; Ann/1.jpg: the image is corrupt" in caught.value.cause
+        assert caught.value.place == str(place(tmp_path, "out", form))
+        assert caught.value.next_step
+    assert names(tmp_path) == ["faces"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("check", [False, True])
+def test_empty_images_are_left_out(tmp_path: Path, faces_folder: Path, form: str, check: bool) -> None:
+    kept = contents(open_dataset(faces_folder))
+    write_tree(faces_folder, {"Ann/Ann_0003.jpg": b"", "Ed/0.png": b""})
+    target = choose_target(place(tmp_path, "out", form), form)
+    result = to(form, faces_folder, target.path, check=check)
+    reason = "the image is empty (0 bytes)"
+    assert {("Ann/Ann_0003.jpg", reason), ("Ed/0.png", reason)} <= set(result.skipped)
+    written = contents(open_dataset(target.path))
+    assert result.images == len(written)
+    assert written == {key: kept[key] for key in written}
+    assert check or len(written) == 8
+    with pytest.raises(DataError, match=r"Ann_0003\.jpg: the image is empty \(0 bytes\)"):
+        to(form, faces_folder, target.path, check=check, strict=True, overwrite=True)
+
+
+def test_empty_images_and_their_pairs_are_left_out_of_pair_sets(tmp_path: Path) -> None:
+    write_bin(tmp_path / "old.bin", [picture(1), b"", picture(2), picture(3), b"", b""], [True, False, True])
+    result = to("bin", tmp_path / "old.bin", tmp_path / "new.bin")
+    assert (result.images, result.pairs, len(result.skipped)) == (2, 1, 3)
+    assert pickle.loads((tmp_path / "new.bin").read_bytes()) == ([picture(2), picture(3)], [False])
+    result = to("folder", tmp_path / "old.bin", tmp_path / "out")
+    assert (result.images, result.pairs, len(result.skipped)) == (3, 1, 1)
+    assert result.notes == ("2 pairs are left out with their images",)
+    with pytest.raises(DataError, match="is empty"):
+        to("bin", tmp_path / "old.bin", tmp_path / "strict.bin", strict=True)
+    write_bin(tmp_path / "none.bin", [picture(1), b""], [True])
+    with pytest.raises(DataError, match=r"no pair has two images that can be read; .*: the image is empty.*\. Copy"):
+        to("bin", tmp_path / "none.bin", tmp_path / "new2.bin")
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "bin"])
@@ -376,6 +424,52 @@ def test_a_full_disk_leaves_nothing(
         to(form, source, out, overwrite=True)
     assert contents(open_dataset(out)) == before
     assert not [name for name in names(out.parent) if "partial" in name]
+
+
+def test_a_disk_that_fills_up_while_images_are_written(
+    tmp_path: Path, faces_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.open
+
+    def full(self: Path, mode: str = "r", **settings: object) -> object:
+        if mode == "xb" and self.name == "only.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(self, mode, **settings)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DataError) as caught:
+        to("folder", faces_folder, tmp_path / "out")
+    assert str(caught.value) == (
+        f"{tmp_path / 'out'}: it cannot be written (No space left on device). Free some space; nothing was left behind"
+    )
+    assert names(tmp_path) == ["faces"]
+
+
+@pytest.mark.parametrize("name", ["a:b", "new\nline"])
+def test_a_name_that_a_rec_cannot_hold(tmp_path: Path, name: str) -> None:
+    write_tree(tmp_path / "faces", {f"{name}/1.png": picture(1)})
+    with pytest.raises(DataError, match="cannot hold the identity's name") as caught:
+        to("rec", tmp_path / "faces", tmp_path / "a.rec")
+    assert caught.value.place == str(tmp_path / "a.rec")
+    assert "partial" not in str(caught.value)
+    assert "convert to a folder first, which gives safe names" in str(caught.value.next_step)
+    to("folder", tmp_path / "faces", tmp_path / "safe")
+    assert to("rec", tmp_path / "safe", tmp_path / "a.rec").images == 1
+
+
+@pytest.mark.parametrize("form", ["rec", "shards"])
+def test_a_list_of_images_elsewhere(tmp_path: Path, form: str) -> None:
+    """Such names only are read; written they become safe in a folder, and the way there is told."""
+    write_tree(tmp_path, {"f/x.png": picture(1), "lists/list.txt": b"../f/x.png\n"})
+    with pytest.raises(DataError) as caught:
+        to(form, tmp_path / "lists" / "list.txt", place(tmp_path, "out", form))
+    assert caught.value.place == str(place(tmp_path, "out", form))
+    assert "onvert to a folder first, which gives" in str(caught.value.next_step)
+    assert names(tmp_path) == ["f", "lists"]
+    result = to("folder", tmp_path / "lists" / "list.txt", tmp_path / "safe")
+    assert tree(tmp_path / "safe") == {"__/f/x.png": picture(1)}
+    assert result.renamed == (("../f/x.png", "__/f/x.png"),)
+    assert to(form, tmp_path / "safe", place(tmp_path, "out", form)).images == 1
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path, faces_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_a_suffix_by_content(suffix: str) -> None:
 
 
 def test_a_suffix_of_an_unknown_kind_is_still_found_by_readers(tmp_path: Path) -> None:
-    write_image_folder(Memory(("Ann", "0001", b"?"), ("Ann", "Dr. No_0001", b"")), tmp_path)
+    write_image_folder(Memory(("Ann", "0001", b"?"), ("Ann", "Dr. No_0001", b"!")), tmp_path)
     assert sorted(tree(tmp_path)) == ["Ann/0001.jpg", "Ann/Dr. No_0001.jpg"]
     assert len(FolderDataset(tmp_path)) == 2
 
@@ -197,3 +197,5 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="bad sector"):
         write_image_folder(Memory(("Ann", "Ann/1.jpg", DataError("bad sector"))), tmp_path)
+    with pytest.raises(DataError, match=r"Ann/1\.jpg: the image is empty \(0 bytes\)"):
+        write_image_folder(Memory(("Ann", "Ann/1.jpg", b"")), tmp_path)

@@ -150,8 +150,10 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         write_rec(some_images(), tmp_path / "a.bin")
     with pytest.raises(DataError, match="no images"):
         write_rec(Images([], [], [], []), tmp_path / "a.rec")
-    with pytest.raises(DataError, match="none of the images can be decoded"):
+    with pytest.raises(DataError, match=r"the only image cannot be decoded; a/1\.png: no picture\. Copy"):
         write_rec(Images([b"x"], [0], ["a"], ["a/1.png"]), tmp_path / "a.rec")
+    with pytest.raises(DataError, match=r"b/1\.png: the image is empty \(0 bytes\)"):
+        write_rec(Images([png(1), b""], [0, 1], ["a", "b"], ["a/1.png", "b/1.png"]), tmp_path / "a.rec")
     for name in ("..", "/etc", "a\tb", "a\nb", "", "a//b"):
         with pytest.raises(DataError, match="cannot hold the identity's name"):
             write_rec(Images([png(1)], [0], [name], ["a/1.png"]), tmp_path / "a.rec")

@@ -127,8 +127,16 @@ def test_an_interruption_leaves_no_tar(tmp_path: Path) -> None:
     ],
 )
 def test_keys_that_cannot_be_names(tmp_path: Path, keys: list[str], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         write_shards(Made(keys), tmp_path)
+    assert caught.value.place == str(tmp_path)
+    assert "onvert to a folder first, which gives" in str(caught.value.next_step)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_without_bytes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a/1\.jpg: the image is empty \(0 bytes\)"):
+        write_shards(Made(["a/1.jpg"], size=0), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -145,8 +145,12 @@ def main() -> None:
             processes = {kind: loader_rate(dataset, processes=arguments.workers) for kind, dataset in kinds.items()}
             for kind in kinds:
                 rows.setdefault(f"{kind}: 1 thread / bare loop", []).append(one[kind] / bare[0])
+                rows.setdefault(f"{kind}: {arguments.workers} threads / one bare loop", []).append(many[kind] / bare[0])
                 rows.setdefault(f"{kind}: {arguments.workers} threads / as many bare loops", []).append(
                     many[kind] / bare[1]
+                )
+                rows.setdefault(f"{kind}: {arguments.workers} processes / one bare loop", []).append(
+                    processes[kind] / bare[0]
                 )
                 rows.setdefault(f"{kind}: {arguments.workers} processes / as many bare loops", []).append(
                     processes[kind] / bare[1]

@@ -58,7 +58,7 @@ def convert(
 
 
 def _report(result: Conversion, *, check: bool, json_file: Path | None, quiet: bool) -> None:
-    from facedistill.inspection.warnings import counted
+    from facedistill.counted import counted
     from facedistill.shown_name import shown_name
 
     counts = [counted(result.images, "image", "images")]

@@ -75,11 +75,11 @@ def inspect(
     Nothing is changed. Each warning is a line with the next step.
     """
     from facedistill.align.detectors import DETECTORS
+    from facedistill.counted import counted
     from facedistill.inspection.contents import open_contents
     from facedistill.inspection.exclude_list import check_exclude_path
     from facedistill.inspection.inspect_dataset import check_detector, inspect_dataset
     from facedistill.inspection.tables import all_tables
-    from facedistill.inspection.warnings import counted
     from facedistill.onnx_session import check_device
     from facedistill.shown_name import shown_name
 
@@ -150,8 +150,8 @@ def draw(counts: ImageCounts | None, path: Path, *, quiet: bool) -> None:
 
 def write_list(report: InspectReport, path: Path, *, quiet: bool) -> None:
     """Write what to leave out, an empty list where that is nothing."""
+    from facedistill.counted import counted
     from facedistill.inspection.exclude_list import find_exclusions, write_exclude_list
-    from facedistill.inspection.warnings import counted
 
     found = find_exclusions(report)
     write_exclude_list(path, found)

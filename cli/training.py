@@ -18,6 +18,7 @@ def open_training_data(
     data: Sequence[Path], identities: Path | None, exclude: Path | None, *, quiet: bool
 ) -> FaceDataset:
     """The data sets as one, limited to the listed people and without what is excluded, and a line about its size."""
+    from facedistill.counted import counted
     from facedistill.data.exclusions import read_exclusions
     from facedistill.data.identity_list import read_identities
     from facedistill.data.open_dataset import open_dataset
@@ -25,7 +26,9 @@ def open_training_data(
     names = None if identities is None else read_identities(identities)
     exclusions = None if exclude is None else read_exclusions(exclude)
     dataset = open_dataset(data, identities=names, exclusions=exclusions, note=note)
-    say(f"{len(dataset)} images of {len(dataset.identities)} people in {', '.join(map(str, data))}", quiet=quiet)
+    images = counted(len(dataset), "image", "images")
+    people = counted(len(dataset.identities), "person", "people")
+    say(f"{images} of {people} in {', '.join(map(str, data))}", quiet=quiet)
     if names is not None and len(dataset.identities) < len(names):
         say(f"{len(names) - len(dataset.identities)} of the {len(names)} listed people have no images", quiet=quiet)
     return dataset

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.image_source import ImageSource
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 from facedistill.evaluation.benchmark import Benchmark, made_folds
 from facedistill.evaluation.pairs_lookup import FolderLookup, KeyLookup
 from facedistill.evaluation.pairs_text import ListedPair, parse_pairs
@@ -31,12 +31,15 @@ def load_pair_list(path: Path, images: Images) -> Benchmark:
             data set, or several, or one that is open: the names then are its keys, with or without an image suffix.
 
     Raises:
+        UsageError: there is no such list, or no such images.
         DataError: the list cannot be read, a line is malformed (named as file:line), images are missing, or a class
             has too few pairs.
     """
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError("there is no such pair list", place=path) from None
     except OSError as error:
         raise DataError(f"the pair list cannot be read ({error.strerror})", place=path) from error
     except UnicodeDecodeError as error:
@@ -56,7 +59,7 @@ def _lookup(images: Images) -> FolderLookup | KeyLookup:
         if folder.is_dir() and not any(entry.suffix.lower() in (".rec", ".tar") for entry in folder.iterdir()):
             return FolderLookup(folder)
         if not folder.exists() and not any(mark in str(images) for mark in ":{"):
-            raise DataError("there is no such folder of images", place=folder, next_step="Check --images")
+            raise UsageError("there are no such images", place=folder, next_step="Check --images")
     elif not isinstance(images, Sequence):
         return KeyLookup(images)
     from facedistill.data.open_dataset import open_dataset

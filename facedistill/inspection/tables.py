@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from facedistill.counted import counted
 from facedistill.inspection.report import InspectReport
-from facedistill.inspection.warnings import counted
 from facedistill.shown_name import shown_name
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]

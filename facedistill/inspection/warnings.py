@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from facedistill.align.template import TEMPLATE_NAME
+from facedistill.counted import counted
 from facedistill.data.images import IMAGE_SUFFIXES
 from facedistill.inspection.impostors import FEWEST_IDENTITIES
 from facedistill.shown_name import shown_name
@@ -229,8 +230,3 @@ def _about_alignment(report: InspectReport) -> Iterator[str]:
             f"no face is seen in {100 * check.unseen_share:.0f} % of the sampled images; look at some, or try another "
             "--detector"
         )
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """A number with what it counts."""
-    return f"{count} {one if count == 1 else many}"

@@ -133,7 +133,7 @@ def test_the_wording_of_counts(call: Call, faces: Path, tmp_path: Path) -> None:
         (("{tmp}/nothing", "{tmp}/x"), 2, "there is no such data set"),
         (("{faces}",), 2, "Missing argument"),
         (("{faces}", "{tmp}"), 2, "is not empty, and it was not written by facedistill convert"),
-        (("{faces}", "{tmp}/x", "--pairs", "{tmp}/none.csv"), 1, "the pair list cannot be read"),
+        (("{faces}", "{tmp}/x", "--pairs", "{tmp}/none.csv"), 2, "there is no such pair list"),
     ],
 )
 def test_calls_that_are_wrong(

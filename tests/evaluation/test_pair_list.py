@@ -12,7 +12,7 @@ from facedistill.data.conversion.target import choose_target
 from facedistill.data.folder import FolderDataset
 from facedistill.data.open_dataset import open_dataset
 from facedistill.data.verification_bin import write_bin
-from facedistill.errors import DataError
+from facedistill.errors import DataError, UsageError
 from facedistill.evaluation.benchmark import Benchmark, load_bin_benchmark
 from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import evaluate_verification
@@ -186,13 +186,15 @@ def test_folds_of_which_one_holds_a_whole_class(photos: Path) -> None:
 
 
 def test_files_that_cannot_be_read(photos: Path) -> None:
-    with pytest.raises(DataError, match="the pair list cannot be read"):
+    with pytest.raises(UsageError, match="there is no such pair list"):
         load_pair_list(photos / "none.txt", photos)
+    with pytest.raises(DataError, match="the pair list cannot be read"):
+        load_pair_list(photos, photos)
     (photos / "list.txt").write_bytes(b"\xff\xfe1\x000\x00")
     with pytest.raises(DataError, match="no UTF-8 text"):
         load_pair_list(photos / "list.txt", photos)
     (photos / "list.txt").write_text(FOLDS_OF_TWO)
-    with pytest.raises(DataError, match="no such folder of images"):
+    with pytest.raises(UsageError, match="there are no such images"):
         load_pair_list(photos / "list.txt", photos / "elsewhere")
 
 

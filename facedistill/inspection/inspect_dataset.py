@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from facedistill.inspection.label_order import label_order
 from facedistill.inspection.overlap import Overlap, shared_people, shared_pictures
 from facedistill.inspection.report import InspectReport
 from facedistill.inspection.scan import COLOURS, Scan, scan_images
+from facedistill.processors import available_processors
 
 if TYPE_CHECKING:
     from facedistill.embedders.embedder import Embedder
@@ -69,7 +69,7 @@ def inspect_dataset(
     """
     if detector is not None:
         check_detector(detector.name)
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS) if workers is None else workers
+    workers = min(available_processors(), _MOST_WORKERS) if workers is None else workers
     if workers < 1:
         raise UsageError(f"{workers} workers cannot work", next_step="Use 1 or more")
     if sample < 0:

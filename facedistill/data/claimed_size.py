@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facedistill.data.image_header import START_OF_FRAME
 from facedistill.errors import DataError
 
 MOST_PIXELS = 1 << 28
@@ -10,8 +11,6 @@ MOST_PIXELS = 1 << 28
 MOST_PIXELS_PER_BYTE = 10_000
 """Ours, above what any format reaches on one flat colour: a PNG of one bit a pixel 8,256 (deflate's 1,032 to 1)."""
 
-# Start-of-frame markers of JPEG: C0 to CF without C4 (Huffman tables), C8 (reserved) and CC (arithmetic conditioning).
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 
 
@@ -47,7 +46,7 @@ def _jpeg_pixels(jpeg: bytes) -> int:
     position = 2
     while (position := jpeg.find(b"\xff", position)) >= 0 and position + 9 < len(jpeg):
         marker = jpeg[position + 1]
-        if marker in _START_OF_FRAME:
+        if marker in START_OF_FRAME:
             height, width = jpeg[position + 5 : position + 7], jpeg[position + 7 : position + 9]
             return int.from_bytes(height, "big") * int.from_bytes(width, "big")
         if marker == 0xFF:

@@ -46,9 +46,7 @@ class FolderScan:
 
 
 def is_truncated(encoded: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker after the start of its scan, or a PNG its IEND chunk."""
-    if encoded.startswith(b"\x89PNG"):
-        return b"IEND" not in encoded
+    """Whether a JPEG lacks its end-of-image marker after the start of its scan."""
     # Nearly every whole JPEG ends so; one that is cut exactly here has no scan, which the decoder notices.
     if not encoded.startswith(b"\xff\xd8") or encoded.endswith(b"\xff\xd9"):
         return False

@@ -115,14 +115,22 @@ def _open_one(name: str, note: Callable[[str], None] | None) -> FaceDataset:
     )
 
 
+def dataset_files(folder: Path) -> list[Path]:
+    """The `.rec` and `.tar` files in a folder, which make it something else than a folder of images; sorted.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in (".rec", ".tar"))
+    except OSError as error:
+        raise DataError(f"the folder cannot be read ({error.strerror})", place=folder) from error
+
+
 def _open_folder(path: Path, note: Callable[[str], None] | None) -> FaceDataset:
     """A folder of crops, unless it holds record files or tar shards."""
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise DataError(f"the folder cannot be read ({error.strerror})", place=path) from error
-    files = [entry for entry in entries if entry.suffix.lower() in (".rec", ".tar")]
-    if files and note is not None and any(entry.is_dir() and not entry.name.startswith(".") for entry in entries):
+    files = dataset_files(path)
+    if files and note is not None and any(e.is_dir() and not e.name.startswith(".") for e in path.iterdir()):
         note(f"{path} holds {files[0].name} and is opened as that; the folders beside it are not read")
     records = [file for file in files if file.suffix.lower() == ".rec"]
     if len(records) > 1:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.image_source import ImageSource
+from facedistill.data.open_dataset import dataset_files, open_dataset
 from facedistill.errors import DataError, UsageError
 from facedistill.evaluation.benchmark import Benchmark, made_folds
 from facedistill.evaluation.pairs_lookup import FolderLookup, KeyLookup
@@ -56,14 +57,12 @@ def _lookup(images: Images) -> FolderLookup | KeyLookup:
     if isinstance(images, str | Path):
         folder = Path(images)
         # Whether it is a folder of images is asked before anything is opened, since opening it would list it whole.
-        if folder.is_dir() and not any(entry.suffix.lower() in (".rec", ".tar") for entry in folder.iterdir()):
+        if folder.is_dir() and not dataset_files(folder):
             return FolderLookup(folder)
         if not folder.exists() and not any(mark in str(images) for mark in ":{"):
             raise UsageError("there are no such images", place=folder, next_step="Check --images")
     elif not isinstance(images, Sequence):
         return KeyLookup(images)
-    from facedistill.data.open_dataset import open_dataset
-
     return KeyLookup(open_dataset(images))
 
 

@@ -13,15 +13,13 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.image_files import ImageFiles
 from facedistill.data.image_source import ImageSource
 from facedistill.data.images import IMAGE_SUFFIXES, FolderScan, scan_folder
-from facedistill.data.open_dataset import open_dataset
+from facedistill.data.open_dataset import dataset_files, open_dataset
 from facedistill.data.verification_bin import VerificationBin
 from facedistill.errors import DataError, UsageError
 from facedistill.shown_name import shown_name
 
 NO_IDENTITY = -1
 """The label of an image that lies in the inspected folder itself."""
-
-_DATASET_SUFFIXES = frozenset({".rec", ".tar"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +64,12 @@ def open_contents(paths: Path | Sequence[Path], *, note: Callable[[str], None] |
         DataError: it is no data set, or holds no images.
     """
     listed = [paths] if isinstance(paths, Path) else list(paths)
-    if len(listed) == 1 and listed[0].is_dir() and not _holds_dataset_files(listed[0]):
+    if len(listed) == 1 and listed[0].is_dir() and not dataset_files(listed[0]):
         return folder_contents(listed[0])
     dataset = open_dataset(listed, note=note)
     # Within folders the images are sorted by name.
-    ordered = not all(path.is_dir() for path in listed) or any(map(_holds_dataset_files, listed))
+    ordered = not all(path.is_dir() for path in listed) or any(path.is_dir() and dataset_files(path) for path in listed)
     return dataset_contents(dataset, ", ".join(map(str, listed)), ordered=ordered)
-
-
-def _holds_dataset_files(folder: Path) -> bool:
-    """Whether `open_dataset` takes the folder for one of record files or shards."""
-    try:
-        return any(entry.suffix.lower() in _DATASET_SUFFIXES for entry in folder.iterdir())
-    except OSError:  # what reads the folder next says so
-        return False
 
 
 def folder_contents(folder: Path) -> Contents:

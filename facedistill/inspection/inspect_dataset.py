@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.align.detectors import FaceDetector
+from facedistill.data.image_header import FORMATS
 from facedistill.errors import UsageError
 from facedistill.inspection.alignment import check_alignment
 from facedistill.inspection.contents import Contents
 from facedistill.inspection.duplicates import exact_duplicates, near_duplicates
-from facedistill.inspection.header import FORMATS
 from facedistill.inspection.image_counts import image_counts
 from facedistill.inspection.label_noise import find_label_noise
 from facedistill.inspection.label_order import label_order

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.decoding import decode_ahead
+from facedistill.data.image_header import FORMATS, image_format, stored_channels
 from facedistill.data.image_source import ImageSource
 from facedistill.data.images import decode_image
 from facedistill.errors import DataError
 from facedistill.inspection.contents import NO_IDENTITY, Contents
-from facedistill.inspection.header import FORMATS, image_format, stored_channels
 from facedistill.inspection.photo_hash import HASH_BYTES, VIEWS, hash_views, spectra
 from facedistill.shown_name import shown_name
 

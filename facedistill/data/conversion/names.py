@@ -8,8 +8,8 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
+from facedistill.data.image_header import image_suffix
 from facedistill.data.images import IMAGE_SUFFIXES
-from facedistill.inspection.header import image_format
 
 LONGEST_PART = 200
 """Bytes of one part of a path; file systems allow 255, and a number may have to be added."""
@@ -21,12 +21,6 @@ LONGEST_FOLDER = 800
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
 # Names of devices on Windows, whatever suffix follows.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_SUFFIXES = {"jpeg": ".jpg", "png": ".png", "bmp": ".bmp", "webp": ".webp", "gif": ".gif", "tiff": ".tif"}
-
-
-def image_suffix(encoded: bytes) -> str:
-    """The usual suffix of an image by its first bytes; ".jpg" where they say nothing, so that readers find the file."""
-    return {**_SUFFIXES, "jpeg 2000": ".jp2"}.get(image_format(encoded), ".jpg")
 
 
 def safe_part(name: str) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 
 from facedistill.data.conversion.stored_bytes import stored_bytes
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.image_header import image_suffix
 from facedistill.data.images import IMAGE_SUFFIXES
 from facedistill.data.shards.index import ShardIndexBuilder
 from facedistill.data.shards.index_file import write_shard_index
 from facedistill.data.shards.key import image_key, leads_out, sample_of
 from facedistill.data.shards.tar import BLOCK
 from facedistill.errors import DataError, UsageError
-from facedistill.inspection.header import image_format
 from facedistill.shown_name import shown_name
 
 SHARD_BYTES = 256 << 20
@@ -26,7 +26,6 @@ SHARD_BYTES = 256 << 20
 
 _SAFE_NAMES = "Convert to a folder first, which gives safe names"
 _RECORD = 20 * BLOCK  # tar files are padded to whole records (POSIX pax, "blocking factor" 20)
-_SUFFIX_OF = {"jpeg 2000": ".jp2", "tiff": ".tif", "unknown": ".jpg", "jpeg": ".jpg"}
 
 
 def write_shards(
@@ -98,7 +97,7 @@ def _write_all(
     try:
         for index, (sample, suffix) in enumerate(_samples(dataset, folder)):
             encoded = stored_bytes(dataset, index)
-            suffix = suffix or _suffix(encoded)
+            suffix = suffix or image_suffix(encoded)
             label = str(int(labels[index]))
             image, label_member = _member(sample + suffix, encoded), _member(f"{sample}.cls", label.encode())
             full = stream is not None and stream.tell() + len(image) + len(label_member) + 2 * BLOCK > limits[0]
@@ -160,11 +159,6 @@ def _key_and_suffix(dataset: FaceDataset, index: int) -> tuple[str, str]:
     dot = last.rfind(".")
     suffix = last[dot:] if dot > 0 and last[dot:].lower() in IMAGE_SUFFIXES else ""
     return key, suffix
-
-
-def _suffix(encoded: bytes) -> str:
-    kind = image_format(encoded)
-    return _SUFFIX_OF.get(kind, f".{kind}")
 
 
 def _member(name: str, content: bytes) -> bytes:

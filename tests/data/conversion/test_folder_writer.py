@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.data.conversion.folder_writer import write_image_folder
-from facedistill.data.conversion.names import LONGEST_PART, SafeNames, image_suffix, safe_part
+from facedistill.data.conversion.names import LONGEST_PART, SafeNames, safe_part
 from facedistill.data.folder import FolderDataset
+from facedistill.data.image_header import image_suffix
 from facedistill.data.images import IMAGE_SUFFIXES
 from facedistill.errors import DataError
 

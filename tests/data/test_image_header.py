@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from facedistill.inspection.header import image_format, stored_channels
+from facedistill.data.image_header import image_format, stored_channels
 
 
 @pytest.mark.parametrize(

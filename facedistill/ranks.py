@@ -35,7 +35,7 @@ class _Gather(torch.autograd.Function):
         return _gather_rows(rows)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.contiguous()
         distributed.all_reduce(gradient)
         return gradient[rank() * ctx.own : (rank() + 1) * ctx.own]
@@ -111,6 +111,6 @@ def share_rows(
         piece[: len(present)] = present
         gathered = _gather_rows(torch.from_numpy(piece).to(device or "cpu")).cpu().numpy()
         for number, rows in enumerate(np.split(gathered, ranks())):
-            target = whole[number::ranks()][start:stop]
+            target = whole[number :: ranks()][start:stop]
             target[:] = rows[: len(target)]
     return whole

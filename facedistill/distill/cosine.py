@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from facedistill.distill.method import METHODS, DistillationBatch, Figure, MethodOptions, MethodOutput, Needs
+from facedistill.distill.method import METHODS, DistillationBatch, MethodOptions, Needs
+from facedistill.loss import Figure, LossAndFigures
 
 
 class CosineDistillation(nn.Module):
@@ -17,12 +18,12 @@ class CosineDistillation(nn.Module):
 
     needs = Needs(equal_sizes=True)
 
-    def forward(self, batch: DistillationBatch) -> MethodOutput:
+    def forward(self, batch: DistillationBatch) -> LossAndFigures:
         """Mean of 1 - cos over the batch, in float32."""
         with torch.autocast(batch.student.device.type, enabled=False):
             cosine = functional.cosine_similarity(batch.student.float(), batch.teacher.float())
         size = torch.full_like(cosine[0], len(cosine))
-        return MethodOutput(1 - cosine.mean(), {"cosine": Figure(cosine.detach().sum(), size)})
+        return LossAndFigures(1 - cosine.mean(), {"cosine": Figure(cosine.detach().sum(), size)})
 
 
 @METHODS.register("cosine", summary="1 - cos between student and teacher embeddings", source="arXiv 1905.10620")

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from facedistill.loss import LossAndFigures
 from facedistill.registry import Registry
 
 
@@ -24,25 +25,6 @@ class DistillationBatch(NamedTuple):
     labels: torch.Tensor
 
 
-class Figure(NamedTuple):
-    """A number to log, as a weighted sum that stays on the device until the epoch ends.
-
-    Attributes:
-        total: 0-d tensor, the sum over the batch.
-        weight: 0-d tensor, what the epoch's sum is divided by; None for a plain count.
-    """
-
-    total: torch.Tensor
-    weight: torch.Tensor | None
-
-
-class MethodOutput(NamedTuple):
-    """The loss (0-d, with gradient) and the figures of one batch."""
-
-    loss: torch.Tensor
-    figures: dict[str, Figure]
-
-
 @dataclass(frozen=True)
 class Needs:
     """What a method asks of the run that uses it."""
@@ -57,7 +39,7 @@ class DistillationMethod(Protocol):
 
     needs: Needs
 
-    def __call__(self, batch: DistillationBatch) -> MethodOutput:
+    def __call__(self, batch: DistillationBatch) -> LossAndFigures:
         """The loss and figures of one batch."""
         ...
 

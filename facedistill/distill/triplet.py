@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from facedistill.distill.distance import DistanceKind, pairwise_distance
-from facedistill.distill.method import METHODS, DistillationBatch, Figure, MethodOptions, MethodOutput, Needs
+from facedistill.distill.method import METHODS, DistillationBatch, MethodOptions, Needs
 from facedistill.distill.mining import Triplets, mine_semi_hard
 from facedistill.errors import UsageError
+from facedistill.loss import Figure, LossAndFigures
 
 
 def adaptive_margins(
@@ -86,7 +87,7 @@ class TripletLoss(nn.Module):
         self.adaptive = adaptive
         self.needs = Needs(teacher=self.adaptive, several_images_per_identity=True)
 
-    def forward(self, batch: DistillationBatch) -> MethodOutput:
+    def forward(self, batch: DistillationBatch) -> LossAndFigures:
         """Mine triplets by the student's distances, then ask each for its margin."""
         distance = pairwise_distance(batch.student, self.distance)
         triplets = mine_semi_hard(distance, batch.labels, alpha=self.alpha)
@@ -110,7 +111,7 @@ class TripletLoss(nn.Module):
             "positive_distance": masked_sum(to_positive, triplets.valid),
             "negative_distance": masked_sum(to_negative, triplets.valid),
         }
-        return MethodOutput(triplet_loss(student_gap, margin, triplets.valid), figures)
+        return LossAndFigures(triplet_loss(student_gap, margin, triplets.valid), figures)
 
     @torch.no_grad()
     def teacher_gap(self, teacher: torch.Tensor, triplets: Triplets) -> torch.Tensor:

@@ -21,10 +21,10 @@ from facedistill.data.batches.mirroring import mirror_flags
 from facedistill.data.batches.sampling import Sampler, epoch_generator
 from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
-from facedistill.distill.method import MethodOutput
 from facedistill.embedders.load import choose_device
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import TrainingError, UsageError
+from facedistill.loss import LossAndFigures
 from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
 from facedistill.processors import available_processors
@@ -205,14 +205,14 @@ def forward(
     training: Training,
     batch: ImageBatch,
     flags: npt.NDArray[np.bool_],
-) -> MethodOutput:
+) -> LossAndFigures:
     """Move a batch to the device, mirror what is flagged, and compute its loss."""
     teacher = None
     if training.teacher is not None:
         teacher = to_device(fabric, training.teacher.lookup(batch.indices, flags))
     labels = to_device(fabric, training.dataset.labels[batch.indices])
     output = module(to_device(fabric, batch.images), to_device(fabric, flags), labels, teacher)
-    return cast(MethodOutput, output)
+    return cast(LossAndFigures, output)
 
 
 def to_device(fabric: Fabric, array: npt.NDArray[Any]) -> torch.Tensor:
@@ -261,7 +261,7 @@ class Meter:
         self._totals: dict[str, torch.Tensor] = {}
         self._weights: dict[str, torch.Tensor] = {}
 
-    def add(self, output: MethodOutput, step: int) -> None:
+    def add(self, output: LossAndFigures, step: int) -> None:
         """Take in one step's output."""
         loss = output.loss.detach()
         bad = ~torch.isfinite(loss) & (self._first_bad_step < 0)

@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from facedistill.data.batches.augmentation import Augmentation
-from facedistill.distill.method import DistillationBatch, DistillationMethod, Figure, MethodOutput
+from facedistill.distill.method import DistillationBatch, DistillationMethod
 from facedistill.errors import DataError
 from facedistill.heads import MarginHead
+from facedistill.loss import Figure, LossAndFigures
 from facedistill.preprocessing import Preprocessing
 from facedistill.shown_name import shown_name
 
@@ -25,13 +26,13 @@ class Classification(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> MethodOutput:
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
         """Embeddings (B, D), labels (B,) -> mean cross-entropy; logs the share of images given their own class."""
         cosine = self.head.cosine(embeddings)
         loss = functional.cross_entropy(self.head.logits(cosine, labels), labels)
         # Counted without the margin, since the margin is a handicap of training that nobody has in use.
         correct = (cosine.detach().argmax(dim=1) == labels).sum()
-        return MethodOutput(loss, {"train_accuracy": Figure(correct, torch.full_like(correct, len(labels)))})
+        return LossAndFigures(loss, {"train_accuracy": Figure(correct, torch.full_like(correct, len(labels)))})
 
 
 class Distillation(nn.Module):
@@ -41,7 +42,7 @@ class Distillation(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> MethodOutput:
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
         """Embeddings (B, D), labels (B,), teacher (B, T) where the method needs one -> its loss and figures."""
         if teacher is None:
             teacher = embeddings.new_zeros(len(embeddings), 0)
@@ -76,13 +77,13 @@ class TrainingStep(nn.Module):
 
     def forward(
         self, images: torch.Tensor, mirrored: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None
-    ) -> MethodOutput:
+    ) -> LossAndFigures:
         """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool, labels (B,) int64, teacher (B, T) or None."""
         images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         if self.augmentation is not None:
             images = self.augmentation(images)
         embeddings = self.backbone(self.preprocessing.to_tensor(images))
-        output: MethodOutput = self.objective(embeddings, labels, teacher)
+        output: LossAndFigures = self.objective(embeddings, labels, teacher)
         return output
 
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import torch
 
-from facedistill.heads.margin_head import HEADS, MarginHead
+from facedistill.heads.margin import HEADS, Margin
+
+# The values of the paper.
+SCALE, MARGIN = 64.0, 0.35
 
 
-class CosFace(MarginHead):
-    """Target logit s * (cos(theta) - m) (equation 4 of the paper)."""
+class CosFace(Margin):
+    """Target logit s * (cos(theta) - m) (equation 4 of the paper).
 
-    def target_cosine(self, cosine: torch.Tensor) -> torch.Tensor:
+    Args:
+        scale: s.
+        margin: m, in cosine.
+    """
+
+    def __init__(self, *, scale: float = SCALE, margin: float = MARGIN) -> None:
+        super().__init__(scale=scale)
+        self.margin = margin
+
+    def target(self, cosine: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """Cosines (N,) -> cos(theta) - m (N,)."""
         return cosine - self.margin
 
 
 @HEADS.register("cosface", summary="cosine margin: s * (cos(theta) - m), s 64, m 0.35", source="arXiv 1801.09414")
-def cosface(embedding_size: int, identities: int, *, scale: float | None, margin: float | None) -> MarginHead:
+def cosface(*, scale: float | None, margin: float | None) -> Margin:
     """CosFace with s = 64 and m = 0.35 unless told otherwise."""
-    return CosFace(
-        embedding_size,
-        identities,
-        scale=64.0 if scale is None else scale,
-        margin=0.35 if margin is None else margin,
-    )
+    return CosFace(scale=SCALE if scale is None else scale, margin=MARGIN if margin is None else margin)

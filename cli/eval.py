@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def eval_command(
-    model: Annotated[Path, typer.Argument(help="A run folder, a .safetensors checkpoint or an .onnx file.")],
+    model: Annotated[
+        Path, typer.Argument(help="A run folder, a .safetensors checkpoint, published weights (.pth) or an .onnx file.")
+    ],
     pairs: Annotated[
         list[Path] | None,
         typer.Option(metavar="LIST", help="A pair list: LFW's format, or CSV path_a,path_b,same[,fold]. Repeatable."),

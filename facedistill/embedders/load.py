@@ -1,4 +1,4 @@
-"""Open any model file as an embedder: a run folder, a checkpoint or an ONNX file."""
+"""Open any model file: a run folder, a checkpoint, published weights or an ONNX file."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from pathlib import Path
 
 import torch
 
-from facedistill.checkpoint import load_checkpoint
+from facedistill.checkpoint import Checkpoint, load_checkpoint
 from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.onnx_embedder import OnnxEmbedder
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import ModelFileError, UsageError
+from facedistill.launcher import launched
+from facedistill.models.published.load import SUFFIXES, load_published
+
+WHAT_TO_NAME = (
+    f"Name a run folder, a .safetensors checkpoint, published weights ({', '.join(SUFFIXES)}) or an .onnx file"
+)
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint meant by `path`: a file itself, or the last one of a run folder.
-
-    The last and not the best: the best epoch was chosen by the benchmark that was followed, which would make its
-    figures there too good. Who wants it names `best.safetensors`.
+    """The model file meant by `path`: a file itself, or the last checkpoint of a run folder.
 
     Raises:
         ModelFileError: there is none.
     """
     if not path.exists():
         raise ModelFileError("there is no such model", place=path)
-    if not path.is_dir():
-        return path
-    last = path / "last" / "backbone.safetensors"
-    if last.is_file():
-        return last
+    return last_checkpoint(path) if path.is_dir() else path
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The last checkpoint of a run folder; ModelFileError where there is none.
+
+    The last and not the best: the best epoch was chosen by the benchmark that was followed, which would make its
+    figures there too good. Who wants it names `best.safetensors`.
+    """
+    # Between two renamings of a save that was interrupted, the earlier ones are all there are.
+    for folder in (run / "last", *sorted((run / "earlier").glob("step-*"), reverse=True)):
+        if (folder / "backbone.safetensors").is_file():
+            return folder / "backbone.safetensors"
     raise ModelFileError(
-        "the folder holds no checkpoint (last/backbone.safetensors)",
-        place=path,
-        next_step="Name a run folder, a .safetensors checkpoint or an .onnx file",
+        "the folder holds no checkpoint (last/backbone.safetensors)", place=run, next_step=WHAT_TO_NAME
     )
 
 
@@ -45,7 +54,9 @@ def choose_device(device: str) -> torch.device:
         raise UsageError("there is no CUDA device here", next_step="Use --device cpu, or see facedistill doctor")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    # Of several processes of a run on this machine, each has a GPU of its own.
+    place = launched()
+    return torch.device("cuda", place.rank_here) if device == "cuda" and place.ranks > 1 else torch.device(device)
 
 
 def load_embedder(
@@ -60,30 +71,63 @@ def load_embedder(
     """Open the model at `path`.
 
     Args:
-        path: a run folder, a `.safetensors` checkpoint or an `.onnx` file.
+        path: a run folder, a `.safetensors` checkpoint, published weights (`.pth`, `.pt`, `.ckpt`) or an `.onnx` file.
         device: "auto", "cpu" or "cuda".
-        color: colour order of a foreign ONNX file.
-        mean: mean of a foreign ONNX file, 0..255 scale.
-        std: standard deviation of a foreign ONNX file, 0..255 scale.
+        color: colour order of published weights, which need it, or of a foreign ONNX file.
+        mean: mean of published weights or a foreign ONNX file, 0..255 scale.
+        std: standard deviation of published weights or a foreign ONNX file, 0..255 scale.
         note: receives one line about each thing that was assumed.
 
     Raises:
         ModelFileError: no such model, or one that cannot be loaded.
-        UsageError: an unknown device, or a preprocessing given for a checkpoint, which carries its own.
+        UsageError: an unknown device, published weights without a colour order, or a preprocessing given for a
+            checkpoint, which carries its own.
     """
     target = choose_device(device)
     file = find_checkpoint(path)
     if file.suffix == ".onnx":
         return OnnxEmbedder(file, device=target.type, color=color, mean=mean, std=std, note=note)
-    if file.suffix != ".safetensors":
-        raise ModelFileError(
-            f"a model file ends in .safetensors or .onnx, not '{file.suffix}'",
+    checkpoint = load_model_checkpoint(file, color=color, mean=mean, std=std, note=note)
+    return TorchEmbedder.from_checkpoint(checkpoint, name=str(path), device=target)
+
+
+def load_model_checkpoint(
+    path: Path,
+    *,
+    color: str | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Open the model at `path` where its weights are wanted, to train them on or to export them.
+
+    Args:
+        path: a run folder, a `.safetensors` checkpoint or published weights (`.pth`, `.pt`, `.ckpt`).
+        color: colour order of published weights, which need it.
+        mean: mean of published weights, 0..255 scale.
+        std: standard deviation of published weights, 0..255 scale.
+        note: receives one line about each thing that was assumed or left out.
+
+    Raises:
+        ModelFileError: no such model, or one that cannot be loaded.
+        UsageError: an ONNX file, published weights without a colour order, or a preprocessing given for a checkpoint,
+            which carries its own.
+    """
+    file = find_checkpoint(path)
+    if file.suffix == ".onnx":
+        raise UsageError(
+            "an ONNX file is for embedding only; its weights cannot be taken from it",
             place=file,
-            next_step="Pickled weights are not opened, since loading them runs code; export them to ONNX",
+            next_step=f"Name a run folder, a .safetensors checkpoint or published weights ({', '.join(SUFFIXES)})",
         )
+    if file.suffix in SUFFIXES:
+        return load_published(file, color=color, mean=mean, std=std, note=note)
+    if file.suffix != ".safetensors":
+        raise ModelFileError(f"no model file ends in '{file.suffix}'", place=file, next_step=WHAT_TO_NAME)
     if (color, mean, std) != (None, None, None):
         raise UsageError(
-            "the checkpoint carries its own preprocessing; --color, --mean and --std are for foreign ONNX files",
+            "the checkpoint carries its own preprocessing; --color, --mean and --std are for published weights and "
+            "foreign ONNX files",
             place=file,
         )
-    return TorchEmbedder.from_checkpoint(load_checkpoint(file), name=str(path), device=target)
+    return load_checkpoint(file)

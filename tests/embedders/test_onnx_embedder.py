@@ -103,12 +103,12 @@ def test_what_is_no_face_network(shape: list[int | str], message: str, tmp_path:
 
 def test_files_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nonsense")
-    (tmp_path / "weights.pth").write_bytes(b"")
+    (tmp_path / "weights.h5").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for name, message in [
         ("none.onnx", "no such model"),
         ("broken.onnx", "ONNX file cannot be loaded"),
-        ("weights.pth", r"ends in \.safetensors or \.onnx, not '\.pth'"),
+        ("weights.h5", r"no model file ends in '\.h5'.* published weights \(\.pth, \.pt, \.ckpt\)"),
         ("empty", "the folder holds no checkpoint"),
     ]:
         with pytest.raises(ModelFileError, match=message):

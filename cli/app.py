@@ -54,6 +54,7 @@ def register_commands() -> None:
         inspect,
         listings,
         make_pairs,
+        runs,
         train_teacher,
     )
 
@@ -67,6 +68,7 @@ def register_commands() -> None:
         "eval": eval.eval_command,
         "export": export.export,
         "embed": embed.embed,
+        "runs": runs.runs,
         "models": listings.models,
         "heads": listings.heads,
         "methods": listings.methods,

@@ -27,6 +27,9 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         raise UsageError(f"the configuration cannot be read ({error})", place=path) from error
     if not isinstance(values, dict):
         raise UsageError("the configuration has to be a mapping of options to values", place=path)
+    run = values.pop("run", None)  # the facts that a run's own configuration adds
+    if isinstance(run, dict) and run.get("command") not in (None, ctx.info_name):
+        raise UsageError(f"this is the configuration of a run of {run['command']}, not of {ctx.info_name}", place=path)
     known = option_names(ctx)
     defaults: dict[str, Any] = {}
     for key, value in values.items():

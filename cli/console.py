@@ -6,10 +6,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from facedistill.launcher import launched
 
 from .errors import escape
 
@@ -18,15 +20,17 @@ PLAIN_INTERVAL = 15.0
 
 
 def note(message: str) -> None:
-    """A line about something that was assumed or skipped, on standard error."""
+    """A line about something that was assumed or skipped, on standard error; of several processes, by the first."""
+    if not launched().first:
+        return
     from rich.console import Console
 
     Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {escape(message)}", highlight=False)
 
 
 def say(message: str, *, quiet: bool = False) -> None:
-    """A plain line on standard output."""
-    if not quiet:
+    """A plain line on standard output; of several processes, by the first."""
+    if not quiet and launched().first:
         from rich.console import Console
 
         Console(soft_wrap=True).print(escape(message), highlight=False)
@@ -34,7 +38,7 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, quiet: bool = False) -> None:
     """A table; columns that hold nothing but numbers are set flush right."""
-    if quiet:
+    if quiet or not launched().first:
         return
     from rich.console import Console
     from rich.table import Table
@@ -80,7 +84,7 @@ def silence_codecs() -> None:
 
 def write_json(path: Path | None, value: Any) -> None:
     """Write a command's result as JSON where `--json` asked for it."""
-    if path is None:
+    if path is None or not launched().first:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,73 +95,106 @@ def write_json(path: Path | None, value: Any) -> None:
         raise DataError(f"the result cannot be written ({error.strerror})", place=path) from error
 
 
+class Display:
+    """Shows how far some work is; this one shows nothing."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much of so much is done."""
+
+    def tell(self, status: str) -> None:
+        """How it goes, in a few words, until the next."""
+
+    def close(self) -> None:
+        """It is over."""
+
+
 @contextmanager
-def progress(description: str, *, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total): a bar with rate and time left on a terminal, a line now and then elsewhere."""
-    if quiet:
-        yield lambda done, total: None
-    elif sys.stderr.isatty():
-        yield from _bar(description, unit)
-    else:
-        yield _plain_lines(description, unit)
-
-
-def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(description, total=None, rate="")
-    started = 0.0
-    first: list[int] = []
-
-    def update(done: int, total: int) -> None:
-        nonlocal started
-        # Shown from the first step to the last only, so that of several bars no two are on the screen at once.
-        if not first:
-            first.append(done)
-            started = time.monotonic()
-            bar.start()
-        rate = (done - first[0]) / max(1e-6, time.monotonic() - started)
-        bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s" if rate else "")
-        if done >= total:
-            bar.stop()
-
+def progress(description: str, *, unit: str = "images", quiet: bool = False) -> Iterator[Display]:
+    """A bar with rate and time left on a terminal, a line now and then elsewhere; called with (done, total)."""
+    display = Display()
+    if not quiet and launched().first:
+        display = Bar(description, unit) if sys.stderr.isatty() else PlainLines(description, unit)
     try:
-        yield update
+        yield display
     finally:
-        bar.stop()
+        display.close()
 
 
-def _plain_lines(description: str, unit: str) -> Callable[[int, int], None]:
-    started = last = time.monotonic()
-    first: list[int] = []
+class Bar(Display):
+    """A bar, and below it how the work goes."""
 
-    def update(done: int, total: int) -> None:
-        nonlocal last
+    def __init__(self, description: str, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+        )
+        self._unit = unit
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(description, total=None, rate="", status="")
+        self._started = 0.0
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Shown from the first call to the last only, so that of several bars no two are on the screen at once."""
+        if self._first is None:
+            self._first = done
+            self._started = time.monotonic()
+            self._bar.start()
+        rate = (done - self._first) / max(1e-6, time.monotonic() - self._started)
+        self._bar.update(self._task, completed=done, total=total, rate=f"{rate:.1f} {self._unit}/s" if rate else "")
+        if done >= total:
+            self._bar.stop()
+
+    def tell(self, status: str) -> None:
+        """Beside the bar."""
+        self._bar.update(self._task, status=f"\n  {escape(status)}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+class PlainLines(Display):
+    """A line every `PLAIN_INTERVAL` seconds."""
+
+    def __init__(self, description: str, unit: str) -> None:
+        self._description = description
+        self._unit = unit
+        self._started = self._last = time.monotonic()
+        self._first: int | None = None
+        self._status = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print if it is time."""
         now = time.monotonic()
-        if not first:
-            first.append(done)
-        if now - last >= PLAIN_INTERVAL:
-            last = now
-            rate = (done - first[0]) / max(1e-6, now - started)
+        if self._first is None:
+            self._first = done
+        if now - self._last >= PLAIN_INTERVAL:
+            self._last = now
+            rate = (done - self._first) / max(1e-6, now - self._started)
             left = f", {(total - done) / rate:.0f} s left" if rate else ""
-            print(f"{description}: {done}/{total} {unit}, {rate:.1f}/s{left}", file=sys.stderr, flush=True)
+            print(
+                f"{self._description}: {done}/{total} {self._unit}, {rate:.1f}/s{left}{self._status}",
+                file=sys.stderr,
+                flush=True,
+            )
 
-    return update
+    def tell(self, status: str) -> None:
+        """At the end of the next line."""
+        self._status = f"; {status}"

@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from . import options as o
-from .console import print_table, write_json
+from .console import note, print_table, write_json
 
 if TYPE_CHECKING:
     from facedistill.registry import Registry
 
 
-def models(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
-    """List the backbones with their parameters and multiply-adds."""
-    import torch
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="One backbone, such as mobilefacenet or timm:resnet18.", show_default=False)
+    ] = None,
+    width: Annotated[float, typer.Option(help="Multiplier of the channel counts.")] = 1.0,
+    embedding_size: o.EmbeddingSize = None,
+    input_size: Annotated[int, typer.Option(help="Side of the square input in pixels.")] = 112,
+    json_file: o.JsonFile = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """List the backbones, or one, with their parameters, multiply-adds of one image and size."""
+    from facedistill.models import BACKBONES
 
-    from facedistill.models import BACKBONES, build_backbone, default_embedding_size
-    from facedistill.models.complexity import measure_complexity
-
-    facts: list[dict[str, Any]] = []
-    for entry in BACKBONES:
-        size = default_embedding_size(entry.name)
-        with torch.device("meta"):
-            backbone = build_backbone(entry.name, embedding_size=size)
-        complexity = measure_complexity(backbone, input_size=112)
-        facts.append(
-            {
-                "name": entry.name,
-                "embedding_size": size,
-                "input_size": 112,
-                "parameters": complexity.parameters,
-                "multiply_adds": complexity.multiply_adds,
-                "summary": entry.summary,
-                "source": entry.source,
-            }
-        )
+    names = [entry.name for entry in BACKBONES] if name is None else [name]
+    facts = [
+        backbone_facts(backbone, width=width, embedding_size=embedding_size, input_size=input_size)
+        for backbone in names
+    ]
     rows = [
         (
             fact["name"],
             str(fact["embedding_size"]),
+            f"{input_size} x {input_size}",
             f"{fact['parameters'] / 1e6:.2f} M",
             f"{fact['multiply_adds'] / 1e6:.0f} M",
+            f"{fact['fp32_bytes'] / 1e6:.1f} MB",
             fact["summary"],
             fact["source"],
         )
         for fact in facts
     ]
-    columns = ("backbone", "embedding", "parameters", "multiply-adds", "what it is", "source")
-    print_table("Backbones at width 1, 112 x 112", columns, rows, quiet=quiet)
+    columns = (
+        "backbone", "embedding", "input", "parameters", "multiply-adds", "fp32 size", "what it is", "source",
+    )  # fmt: skip
+    print_table(f"Backbones at width {width:g}", columns, rows, quiet=quiet)
     write_json(json_file, facts)
+    if name is None and not quiet:
+        for family in BACKBONES.families.values():
+            note(
+                f"{family.prefix}:NAME is {family.summary}; it needs pip install 'facedistill[{family.prefix}]', and "
+                f"facedistill models {family.prefix}:NAME measures one"
+            )
+
+
+def backbone_facts(name: str, *, width: float, embedding_size: int | None, input_size: int) -> dict[str, Any]:
+    """Name, arguments, costs and source of one backbone, JSON-ready."""
+    import torch
+
+    from facedistill.models import BACKBONES, build_backbone, default_embedding_size
+    from facedistill.models.complexity import measure_complexity
+
+    size = default_embedding_size(name) if embedding_size is None else embedding_size
+    with torch.device("meta"):
+        backbone = build_backbone(name, embedding_size=size, width=width, input_size=input_size)
+    complexity = measure_complexity(backbone, input_size=input_size)
+    entry = BACKBONES.family(name) or next(entry for entry in BACKBONES if entry.name == name)
+    return {
+        "name": name,
+        "embedding_size": size,
+        "width": width,
+        "input_size": input_size,
+        **asdict(complexity),
+        "summary": entry.summary,
+        "source": entry.source,
+    }
 
 
 def heads(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:

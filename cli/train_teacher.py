@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from . import options as o
+from .training_options import TrainingArguments, with_training_options
 
 
+@with_training_options
 def train_teacher(
     data: o.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
@@ -20,61 +22,27 @@ def train_teacher(
     input_size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 112,
     scale: Annotated[float | None, typer.Option(help="Scale s of the head; its published one unless given.")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin m of the head; its published one unless given.")] = None,
-    init: o.Init = None,
-    identities: o.Identities = None,
-    exclude: o.Exclude = None,
-    epochs: o.Epochs = 20,
-    batch_size: o.BatchSize = 128,
-    lr: o.Lr = 0.1,
-    optimizer: o.Optimizer = "sgd",
-    weight_decay: o.WeightDecay = 5e-4,
-    warmup_epochs: o.WarmupEpochs = 1.0,
-    mirror: o.Mirror = True,
-    augment_crop: o.AugmentCrop = 0.0,
-    augment_occlusion: o.AugmentOcclusion = 0.0,
-    augment_photometric: o.AugmentPhotometric = 0.0,
-    augment_low_resolution: o.AugmentLowResolution = 0.0,
-    augment_jpeg: o.AugmentJpeg = 0.0,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    precision: o.Precision = "32",
-    workers: o.Workers = None,
-    max_corrupt: o.MaxCorrupt = 0.01,
-    pairs: o.Pairs = None,
-    images: o.Images = None,
-    overwrite: o.Overwrite = False,
-    resume: o.Resume = False,
-    json_file: o.JsonFile = None,
-    quiet: o.Quiet = False,
+    partial_fc: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Spread the class centres over the processes, and train this share of them in a step (1: all).",
+        ),
+    ] = None,
+    *,
+    shared: TrainingArguments,
 ) -> None:
-    """Train a margin-softmax model on a folder of aligned faces: a teacher, or an undistilled student."""
-    arguments = dict(locals())
-    from facedistill.training.listeners import Listeners
+    """Train a margin-softmax model on aligned faces: a teacher, or an undistilled student."""
+    arguments = dict(locals()) | shared.to_dict()
     from facedistill.training.options import select_options
-    from facedistill.training.run_folder import RunFolder
-    from facedistill.training.train_teacher import TeacherOptions
-    from facedistill.training.train_teacher import train_teacher as train
+    from facedistill.training.train_teacher import TeacherOptions, prepare_teacher
 
-    from .console import note, progress, say, write_json
-    from .training import epoch_line, follower, open_benchmark, open_training_data, print_run
+    from .training import inputs_of, listeners_of, open_run, train
 
     options = select_options(TeacherOptions, arguments)
-    dataset = open_training_data(data, identities, exclude, quiet=quiet)
-    follow = follower(open_benchmark(dataset, pairs, images))
-    run = RunFolder(out, overwrite=overwrite, resume=resume)
-    with progress("training", unit="steps", quiet=quiet) as on_step:
-        records = train(
-            dataset,
-            run,
-            options,
-            init=init,
-            resume=resume,
-            listeners=Listeners(
-                follow=follow,
-                progress=on_step,
-                on_epoch=lambda record: say(epoch_line(record, epochs), quiet=quiet),
-                note=note,
-            ),
+    dataset, follow, run = open_run(data, out, shared)
+    with listeners_of(shared, options.epochs, follow) as listeners:
+        training = prepare_teacher(
+            dataset, run, options, init=shared.init, inputs=inputs_of(arguments), listeners=listeners
         )
-    print_run(out, records, quiet=quiet)
-    write_json(json_file, {"run": str(out), "epochs": records})
+        train(training, shared)

@@ -2,16 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import note, print_table, say
+from .console import note, print_table, progress, say, write_json
+from .training_options import TrainingArguments
 
 if TYPE_CHECKING:
     from facedistill.data.dataset import FaceDataset
     from facedistill.embedders.torch_embedder import TorchEmbedder
     from facedistill.evaluation.benchmark import Benchmark
+    from facedistill.training.listeners import Listeners
+    from facedistill.training.run_folder import RunFolder
+    from facedistill.training.training import Training
+
+Follow = Callable[["TorchEmbedder"], dict[str, float]]
+
+
+def open_run(
+    data: Sequence[Path], out: Path, shared: TrainingArguments
+) -> tuple[FaceDataset, Follow | None, RunFolder]:
+    """The data, what judges a model after an epoch, and the folder of the run."""
+    from facedistill.training.run_folder import RunFolder
+
+    dataset = open_training_data(data, shared.identities, shared.exclude, quiet=shared.quiet)
+    follow = follower(open_benchmark(dataset, shared.pairs, shared.images))
+    return dataset, follow, RunFolder(out, overwrite=shared.overwrite, resume=resume_mode(shared.resume))
+
+
+def resume_mode(value: Any) -> str:
+    """One of yes, auto and no; YAML makes truth values of yes and no."""
+    return {"True": "yes", "true": "yes", "False": "no", "false": "no"}.get(str(value), str(value))
+
+
+def inputs_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's arguments that its run's configuration repeats beside the options."""
+    from facedistill.training.preparation import INPUTS
+
+    return {name: arguments[name] for name in sorted(INPUTS) if arguments.get(name) not in (None, [])}
+
+
+@contextmanager
+def listeners_of(shared: TrainingArguments, epochs: int, follow: Follow | None) -> Iterator[Listeners]:
+    """A display of how the run goes, and the services that its records are sent to."""
+    from facedistill.training.listeners import Listeners
+    from facedistill.training.loggers import make_loggers
+
+    loggers = make_loggers(shared.logger, note=note)
+    with (
+        progress("teacher", quiet=shared.quiet) as on_embedded,
+        progress("training", unit="steps", quiet=shared.quiet) as on_step,
+    ):
+        yield Listeners(
+            follow=follow,
+            teacher_progress=on_embedded,
+            progress=on_step,
+            status=lambda record: on_step.tell(status_line(record)),
+            on_record=lambda record: say(record_line(record, epochs), quiet=shared.quiet),
+            note=note,
+            loggers=loggers,
+        )
+
+
+def train(training: Training, shared: TrainingArguments) -> None:
+    """Train, or only find the largest batch, and print the end."""
+    if shared.find_batch_size:
+        from facedistill.training.batch_size import largest_batch
+
+        size = largest_batch(training)
+        say(f"--batch-size {size} is the largest that this GPU has room for", quiet=shared.quiet)
+        write_json(shared.json_file, {"batch_size": size})
+        return
+    from facedistill.training.loop import fit
+
+    records = fit(training)
+    print_run(training.run.path, records, quiet=shared.quiet)
+    write_json(shared.json_file, {"run": str(training.run.path), "records": records})
 
 
 def open_training_data(
@@ -62,28 +130,48 @@ def follower(benchmark: Benchmark | None) -> Callable[[TorchEmbedder], dict[str,
     from facedistill.evaluation.verification import evaluate_verification
 
     def evaluate(embedder: TorchEmbedder) -> dict[str, float]:
-        result = evaluate_verification(embedder, benchmark, batch_size=128)
+        result = evaluate_verification(embedder, benchmark, batch_size=128, shared=True)
         return {"accuracy": result.accuracy, "accuracy_std": result.accuracy_std}
 
     return evaluate
 
 
-def epoch_line(record: dict[str, Any], epochs: int) -> str:
-    """One epoch's record as a line to print."""
-    parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4f}"]
-    percentages = {"train_accuracy": "train accuracy", "active": "active", "accuracy": "benchmark accuracy"}
-    numbers = {
-        "margin": "margin",
-        "teacher_gap": "teacher gap",
-        "positive_distance": "positive",
-        "negative_distance": "negative",
-        "cosine": "cosine",
-    }
+# How a record's figures are written in a line: those in %, and the others.
+PERCENTAGES = {"train_accuracy": "train accuracy", "active": "active", "accuracy": "benchmark accuracy"}
+NUMBERS = {
+    "margin": "margin",
+    "teacher_gap": "teacher gap",
+    "positive_distance": "positive",
+    "negative_distance": "negative",
+    "cosine": "cosine",
+}
+
+
+def figures_line(record: dict[str, Any]) -> list[str]:
+    """A record's loss and figures, each as it is written."""
+    parts = [f"loss {record['loss']:.4f}"]
     if "triplets" in record:
         parts.append(f"{record['triplets']:.0f} triplets")
-    parts += [f"{label} {100 * record[name]:.2f} %" for name, label in percentages.items() if name in record]
-    parts += [f"{label} {record[name]:.3f}" for name, label in numbers.items() if name in record]
+    parts += [f"{label} {100 * record[name]:.2f} %" for name, label in PERCENTAGES.items() if name in record]
+    parts += [f"{label} {record[name]:.3f}" for name, label in NUMBERS.items() if name in record]
+    return parts
+
+
+def record_line(record: dict[str, Any], epochs: int) -> str:
+    """One record as a line to print."""
+    parts = [f"epoch {record['epoch']}/{epochs}", f"step {record['step']}", *figures_line(record)]
     parts.append(f"{record['images_per_second']:.0f} images/s")
+    if record["waiting_for_images"] > 0.05:
+        parts.append(f"{100 * record['waiting_for_images']:.0f} % of the time waiting for them")
+    return ", ".join(parts)
+
+
+def status_line(record: dict[str, Any]) -> str:
+    """How the run goes now, in a few words."""
+    parts = [f"epoch {record['epoch']}", *figures_line(record)[:3], f"{record['images_per_second']:.0f} images/s"]
+    parts.append(f"{100 * record['waiting_for_images']:.0f} % waiting")
+    if "gpu_memory" in record:
+        parts.append(f"{record['gpu_memory'] / 2**30:.1f} GiB")
     return ", ".join(parts)
 
 
@@ -91,5 +179,5 @@ def print_run(out: Path, records: list[dict[str, Any]], *, quiet: bool) -> None:
     """The end of a run: where the weights are, and what they reached."""
     last = records[-1]
     rows = [(name.replace("_", " "), f"{value:g}") for name, value in last.items()]
-    print_table(f"{out}: last epoch", ("figure", "value"), rows, quiet=quiet)
+    print_table(f"{out}: last record", ("figure", "value"), rows, quiet=quiet)
     say(f"weights: {out / 'last' / 'backbone.safetensors'}", quiet=quiet)

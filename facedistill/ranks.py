@@ -97,10 +97,14 @@ def share_rows(
     Args:
         own: (len(own_share(count)), D) float32.
         count: rows of the whole.
-        device: where the processes exchange tensors, a GPU where they talk by NCCL; None for the CPU.
+        device: where the processes exchange tensors if they talk by NCCL; None for the current GPU.
     """
     if ranks() == 1:
         return own
+    if distributed.get_backend() == "nccl":
+        device = device if device is not None and device.type == "cuda" else torch.device("cuda")
+    else:
+        device = torch.device("cpu")
     whole = np.empty((count, *own.shape[1:]), dtype=own.dtype)
     longest = -(-count // ranks())
     step = max(1, _PIECE // max(1, own[:1].nbytes or own.dtype.itemsize * int(np.prod(own.shape[1:]))))
@@ -109,7 +113,7 @@ def share_rows(
         piece = np.zeros((stop - start, *own.shape[1:]), dtype=own.dtype)
         present = own[start:stop]
         piece[: len(present)] = present
-        gathered = _gather_rows(torch.from_numpy(piece).to(device or "cpu")).cpu().numpy()
+        gathered = _gather_rows(torch.from_numpy(piece).to(device)).cpu().numpy()
         for number, rows in enumerate(np.split(gathered, ranks())):
             target = whole[number :: ranks()][start:stop]
             target[:] = rows[: len(target)]

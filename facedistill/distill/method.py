@@ -27,11 +27,20 @@ class DistillationBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks of the run that uses it."""
+    """What a method asks of the run that uses it.
+
+    Attributes:
+        teacher: a teacher's embeddings.
+        equal_sizes: embeddings of student and teacher of the same length.
+        several_images_per_identity: batches in which people have several images.
+        pairs: the images of a batch together, since it compares them with one another; where several processes train,
+            it is given the batch of all of them. Otherwise its loss has to be a mean over images.
+    """
 
     teacher: bool = True
     equal_sizes: bool = False
     several_images_per_identity: bool = False
+    pairs: bool = False
 
 
 class DistillationMethod(Protocol):

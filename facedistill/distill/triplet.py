@@ -85,7 +85,7 @@ class TripletLoss(nn.Module):
         self.alpha = alpha
         self.distance = cast(DistanceKind, distance)
         self.adaptive = adaptive
-        self.needs = Needs(teacher=self.adaptive, several_images_per_identity=True)
+        self.needs = Needs(teacher=self.adaptive, several_images_per_identity=True, pairs=True)
 
     def forward(self, batch: DistillationBatch) -> LossAndFigures:
         """Mine triplets by the student's distances, then ask each for its margin."""

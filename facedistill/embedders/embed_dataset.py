@@ -13,6 +13,7 @@ from facedistill.data.image_source import ImageSource
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError
 from facedistill.processors import available_processors
+from facedistill.ranks import own_share, ranks, share_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ def embed_dataset(
     mirror: bool = True,
     on_corrupt: Callable[[str, DataError], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    shared: bool = False,
 ) -> EmbeddedDataset:
     """Embed images of `dataset` in the order of `indices` (None: all of them, in order).
 
@@ -56,12 +58,17 @@ def embed_dataset(
         on_corrupt: told the key and the error of an image that cannot be decoded, whose row then is NaN; None raises
             the error.
         progress: called with (images done, N) after each batch.
+        shared: let the processes of a distributed run share the work; all of them have to call this, and all get the
+            whole. `progress` counts the images of this process alone, and `crop_sizes` are those that it met.
 
     Raises:
         DataError: an image cannot be decoded and `on_corrupt` is None; none is left out silently.
         ModelFileError: an embedding is not finite; the message names the first such image.
     """
     wanted = np.arange(len(dataset)) if indices is None else np.asarray(indices, dtype=np.int64)
+    count = len(wanted)
+    if shared:
+        wanted = wanted[own_share(count)]
     original = np.empty((len(wanted), embedder.embedding_size), dtype=np.float32)
     mirrored = np.empty_like(original) if mirror else None
     sizes: set[tuple[int, int]] = set()
@@ -82,6 +89,10 @@ def embed_dataset(
                 _check_finite(mirrored[rows], embedder, dataset, wanted[rows])
         if progress is not None:
             progress(done, len(wanted))
+    if shared and ranks() > 1:
+        device = getattr(embedder, "device", None)
+        original = share_rows(original, count, device=device)
+        mirrored = None if mirrored is None else share_rows(mirrored, count, device=device)
     return EmbeddedDataset(original, mirrored, tuple(sorted(sizes)))
 
 

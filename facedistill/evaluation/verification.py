@@ -154,6 +154,7 @@ def evaluate_verification(
     batch_size: int = 64,
     fars: Sequence[float] = FARS,
     progress: Callable[[int, int], None] | None = None,
+    shared: bool = False,
 ) -> VerificationResult:
     """Embed a benchmark's images with their mirror images, once each, and judge its pairs.
 
@@ -163,13 +164,14 @@ def evaluate_verification(
         batch_size: images a call of the network.
         fars: where TAR is read.
         progress: called with (images done, images) after each batch.
+        shared: see `embed_dataset`.
 
     Raises:
         DataError: an image cannot be decoded.
         ModelFileError: an embedding is not finite or has no direction.
     """
     used, positions = np.unique(benchmark.pairs, return_inverse=True)
-    embedded = embed_dataset(embedder, benchmark.dataset, used, batch_size=batch_size, progress=progress)
+    embedded = embed_dataset(embedder, benchmark.dataset, used, batch_size=batch_size, progress=progress, shared=shared)
     keys = [benchmark.dataset.key(int(index)) for index in used]
     return evaluate_embeddings(
         unit_embeddings(embedded.summed, keys, place=embedder.name),

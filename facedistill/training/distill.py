@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,21 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.load import choose_device
 from facedistill.errors import DataError, UsageError
 from facedistill.preprocessing import Preprocessing
+from facedistill.ranks import rank, ranks
 from facedistill.training.listeners import Listeners, Record
-from facedistill.training.loop import Training, fit
+from facedistill.training.loop import fit
 from facedistill.training.objective import Distillation, TeacherEmbeddings
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, make_backbone, require_same_run
+from facedistill.training.preparation import (
+    batch_of_process,
+    check_training_data,
+    describe_run,
+    make_backbone,
+    require_same_run,
+)
+from facedistill.training.processes import join_processes
 from facedistill.training.run_folder import RunFolder
+from facedistill.training.training import Training
 
 
 class DistillOptions(TrainingOptions):
@@ -44,6 +53,7 @@ class DistillOptions(TrainingOptions):
     margin: float = Field(default=0.35, ge=0)
     alpha: float = Field(default=0.35, gt=0)
     distance: str = "squared-l2"
+    images_per_identity: int = Field(default=4, ge=2)
     lookalikes: int = Field(default=1, ge=1)
 
 
@@ -54,10 +64,24 @@ def distill(
     options: DistillOptions,
     *,
     init: Path | None = None,
-    resume: bool = False,
+    inputs: Mapping[str, Any] | None = None,
     listeners: Listeners | None = None,
 ) -> list[Record]:
-    """Train a student by `options.method`; one record an epoch.
+    """Train a student by `options.method`; the records of the run. See `prepare_distillation` and `fit`."""
+    return fit(prepare_distillation(dataset, teacher, run, options, init=init, inputs=inputs, listeners=listeners))
+
+
+def prepare_distillation(
+    dataset: FaceDataset,
+    teacher: Embedder | EmbeddingCache | None,
+    run: RunFolder,
+    options: DistillOptions,
+    *,
+    init: Path | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    listeners: Listeners | None = None,
+) -> Training:
+    """All that the training of a student by `options.method` consists of.
 
     The teacher embeds every crop and its mirror image once, before the first step, so that its size limits neither
     the batch nor the speed; it is frozen by construction.
@@ -65,25 +89,26 @@ def distill(
     Args:
         dataset: the faces to distil on.
         teacher: a model, or a cache of its embeddings; None where the method needs no teacher.
-        run: where the results go.
+        run: where the results go, and what is gone on with where it is resumed.
         options: the student, the method and how it is trained.
         init: a checkpoint that the student starts from; the published procedure trains it with a margin head first.
-        resume: go on from the run's last epoch.
+        inputs: the command's other arguments, such as the paths of the data, which `config.yaml` repeats.
         listeners: who is told how it goes.
 
     Raises:
         UsageError: an unknown student or method, or sizes that the method cannot work with.
         DataError: the data set cannot be trained on, or the teacher tells no two of its faces apart.
         ModelFileError: `init` cannot be loaded or is another network.
-        TrainingError: the loss is no longer finite.
     """
     listeners = Listeners() if listeners is None else listeners
+    fabric = join_processes(options.device, options.precision)
+    note = listeners.of_process(first=rank() == 0).note
     torch.manual_seed(options.seed)
     method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
     method = METHODS[options.method](method_options)
-    if teacher is not None and not method.needs.teacher and listeners.note:
+    if teacher is not None and not method.needs.teacher and note:
         used = "the embedding size" if options.lookalikes == 1 else "the embedding size and the choice of batches"
-        listeners.note(f"the method {options.method} needs no teacher; of this one only {used} is used")
+        note(f"the method {options.method} needs no teacher; of this one only {used} is used")
     if method.needs.teacher and teacher is None:
         raise UsageError(f"the method {options.method} needs a teacher", next_step="Give one with --teacher")
     backbone, spec, preprocessing = make_backbone(
@@ -93,6 +118,8 @@ def distill(
         embedding_size=options.embedding_size,
         fresh=BackboneSpec("mobilefacenet", 128 if teacher is None else teacher.embedding_size),
         preprocessing=Preprocessing(size=options.input_size),
+        init_color=options.init_color,
+        note=note,
     )
     if method.needs.equal_sizes and teacher is not None and spec.embedding_size != teacher.embedding_size:
         raise UsageError(
@@ -100,10 +127,10 @@ def distill(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
-    if method.needs.several_images_per_identity and options.batch_size < 2 * options.images_per_identity:
+    batch_size = batch_of_process(options, len(dataset))
+    if method.needs.several_images_per_identity and batch_size < 2 * options.images_per_identity:
         raise UsageError(
-            f"a batch of {options.batch_size} has no room for two people with {options.images_per_identity} images "
-            "each",
+            f"a batch of {batch_size} has no room for two people with {options.images_per_identity} images each",
             next_step="Raise --batch-size, or lower --images-per-identity",
         )
     by_lookalikes = options.lookalikes > 1
@@ -114,49 +141,57 @@ def distill(
         )
     if by_lookalikes and teacher is None:
         raise UsageError("--lookalikes is by a teacher's eyes, and there is none", next_step="Give one with --teacher")
-    check_training_data(dataset, preprocessing, note=listeners.note)
-    config: dict[str, Any] = describe_run("distill", options, dataset, spec, preprocessing, init)
+    check_training_data(dataset, preprocessing, note=note)
+    config = describe_run("distill", options, dataset, spec, preprocessing, init=init, inputs=inputs)
     taught_by = teacher if method.needs.teacher or by_lookalikes else None
     if taught_by is not None:
-        config["teacher"] = describe_teacher(taught_by)
-    if resume:
+        config["run"]["teacher"] = describe_teacher(taught_by)
+    if run.resumed:
         # Before the teacher's pass over the data, which may take longer than anybody waits for a refusal.
         require_same_run(run, config)
     embeddings = None
     if taught_by is not None:
         corrupt = CorruptImages(len(dataset), options.max_corrupt)  # the loader, which meets them again, lists them
-        embeddings = embed_with_teacher(taught_by, dataset, corrupt, progress=listeners.teacher_progress)
-    if not resume:
-        run.write_config(config)
-    training = Training(
+        embeddings = embed_with_teacher(
+            taught_by, dataset, corrupt, progress=listeners.of_process(first=rank() == 0).teacher_progress
+        )
+    return Training(
+        fabric=fabric,
         backbone=backbone,
         spec=spec,
         preprocessing=preprocessing,
         objective=Distillation(method),
         dataset=dataset,
-        sampler=make_sampler(dataset, method.needs, options, embeddings),
+        sampler=make_sampler(dataset, method.needs, options, batch_size, embeddings),
         options=options,
         run=run,
         teacher=embeddings if method.needs.teacher else None,
-        provenance=config,
+        config=config,
         listeners=listeners,
     )
-    return fit(training, resume=resume)
 
 
 def make_sampler(
-    dataset: FaceDataset, needs: Needs, options: DistillOptions, teacher: TeacherEmbeddings | None
+    dataset: FaceDataset, needs: Needs, options: DistillOptions, batch_size: int, teacher: TeacherEmbeddings | None
 ) -> Sampler:
-    """Batches of several images a person where the method needs them, by the teacher's eyes if that is asked for."""
+    """This process's batches: of several images a person where the method needs them, people alike if asked for."""
     if not needs.several_images_per_identity:
-        return ShuffledSampler(len(dataset), options.batch_size, seed=options.seed, shards=shards_of(dataset))
+        return ShuffledSampler(
+            len(dataset), batch_size, seed=options.seed, shards=shards_of(dataset), rank=rank(), ranks=ranks()
+        )
     graph = None
     if options.lookalikes > 1 and teacher is not None:
         # What the teacher could not read has no place in anybody's centre.
         seen = np.nan_to_num(teacher.original)
         graph = lookalike_graph(seen, dataset.labels, bunch=options.lookalikes, device=choose_device(options.device))
     return IdentitySampler(
-        dataset.labels, options.batch_size, options.images_per_identity, seed=options.seed, graph=graph
+        dataset.labels,
+        batch_size,
+        options.images_per_identity,
+        seed=options.seed,
+        graph=graph,
+        rank=rank(),
+        ranks=ranks(),
     )
 
 
@@ -193,7 +228,11 @@ def embed_with_teacher(
     else:
         # The loader will replace these, so that nobody looks up their embeddings.
         embedded = embed_dataset(
-            teacher, dataset, progress=progress, on_corrupt=lambda key, error: corrupt.add({key: error.cause})
+            teacher,
+            dataset,
+            progress=progress,
+            on_corrupt=lambda key, error: corrupt.add({key: error.cause}),
+            shared=True,
         )
     assert embedded.mirrored is not None  # noqa: S101 - asked for above, and a cache always holds them
     seen = embedded.original[np.isfinite(embedded.original).all(axis=1)]

@@ -2,89 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
 from facedistill.data.batches.augmentation import Augmentation
 from facedistill.distill.method import DistillationBatch, DistillationMethod
 from facedistill.errors import DataError
-from facedistill.heads import MarginHead
-from facedistill.loss import Figure, LossAndFigures
+from facedistill.heads import MarginHead, PartialFC
+from facedistill.loss import LossAndFigures
 from facedistill.preprocessing import Preprocessing
+from facedistill.ranks import gather
 from facedistill.shown_name import shown_name
+from facedistill.training.guards import Chance
 
 
 class Classification(nn.Module):
-    """Cross-entropy over the training identities through a margin head."""
+    """Cross-entropy over the training identities through a margin head.
 
-    def __init__(self, head: MarginHead) -> None:
+    Attributes:
+        whole_batch: whether loss and figures are those of all processes together.
+        chance: what a head reaches that knows nothing.
+    """
+
+    def __init__(self, head: MarginHead | PartialFC) -> None:
         super().__init__()
         self.head = head
+        self.whole_batch = isinstance(head, PartialFC)
+        sampled = head.sample_rate if isinstance(head, PartialFC) else 1.0
+        self.chance: Chance | None = Chance(head.loss_at_chance(), 1 / (head.identities * sampled))
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
-        """Embeddings (B, D), labels (B,) -> mean cross-entropy; logs the share of images given their own class."""
-        cosine = self.head.cosine(embeddings)
-        loss = functional.cross_entropy(self.head.logits(cosine, labels), labels)
-        # Counted without the margin, since the margin is a handicap of training that nobody has in use.
-        correct = (cosine.detach().argmax(dim=1) == labels).sum()
-        return LossAndFigures(loss, {"train_accuracy": Figure(correct, torch.full_like(correct, len(labels)))})
+        """Embeddings (B, D), labels (B,) -> mean cross-entropy, and the share of images given their own class."""
+        output: LossAndFigures = self.head(embeddings, labels)
+        return output
+
+    def sharded_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters of which every process has another part."""
+        return self.head.parameters() if isinstance(self.head, PartialFC) else ()
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let a head that trains some of its centres at a time follow the optimizer's steps."""
+        self.head.attach(optimizer)
 
 
 class Distillation(nn.Module):
-    """A distillation method; see `facedistill.distill`."""
+    """A distillation method; see `facedistill.distill`. Methods that compare images see those of all processes.
+
+    Attributes:
+        whole_batch: whether loss and figures are those of all processes together.
+    """
+
+    chance: Chance | None = None
 
     def __init__(self, method: DistillationMethod) -> None:
         super().__init__()
         self.method = method
+        self.whole_batch = method.needs.pairs
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
         """Embeddings (B, D), labels (B,), teacher (B, T) where the method needs one -> its loss and figures."""
         if teacher is None:
             teacher = embeddings.new_zeros(len(embeddings), 0)
-        return self.method(DistillationBatch(embeddings, teacher, labels))
+        batch = DistillationBatch(embeddings, teacher, labels)
+        if self.whole_batch:
+            batch = DistillationBatch(*map(gather, batch))
+        return self.method(batch)
+
+    def sharded_parameters(self) -> Iterable[nn.Parameter]:
+        """None; a method's parameters are the same in all processes."""
+        return ()
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing to do."""
 
 
 Objective = Classification | Distillation
 
 
-class TrainingStep(nn.Module):
-    """From uint8 crops to a loss, in one forward call, so that one wrapper serves precision and devices.
+class EmbeddingStep(nn.Module):
+    """From uint8 crops to embeddings, in one forward call, so that one wrapper serves precision and devices.
 
     Args:
         backbone: float (N, 3, S, S) -> float (N, D).
         preprocessing: how crops become the backbone's input.
-        objective: embeddings to loss.
         augmentation: what is done to the crops first, None for nothing.
     """
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        preprocessing: Preprocessing,
-        objective: Objective,
-        augmentation: Augmentation | None = None,
+        self, backbone: nn.Module, preprocessing: Preprocessing, augmentation: Augmentation | None = None
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.backbone = backbone
         self.preprocessing = preprocessing
-        self.objective = objective
 
-    def forward(
-        self, images: torch.Tensor, mirrored: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None
-    ) -> LossAndFigures:
-        """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool, labels (B,) int64, teacher (B, T) or None."""
+    def forward(self, images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool -> embeddings (B, D)."""
         images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         if self.augmentation is not None:
             images = self.augmentation(images)
-        embeddings = self.backbone(self.preprocessing.to_tensor(images))
-        output: LossAndFigures = self.objective(embeddings, labels, teacher)
-        return output
+        embeddings: torch.Tensor = self.backbone(self.preprocessing.to_tensor(images))
+        return embeddings
 
 
 class TeacherEmbeddings:

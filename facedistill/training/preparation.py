@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,29 @@ from pydantic import BaseModel
 from torch import nn
 
 import facedistill
-from facedistill.checkpoint import BackboneSpec, load_checkpoint
+from facedistill.checkpoint import BackboneSpec
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.joined import JoinedDataset
 from facedistill.data.subset import Subset
 from facedistill.data.verification_bin import VerificationBin
-from facedistill.embedders.load import find_checkpoint
+from facedistill.embedders.load import load_model_checkpoint
 from facedistill.errors import DataError, UsageError
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
+from facedistill.ranks import ranks
+from facedistill.training.options import TrainingOptions
 from facedistill.training.run_folder import RunFolder
 
-# What may differ between a run and its resumption without changing what is computed.
-FREE_TO_CHANGE = {"device", "workers", "max_corrupt"}
+# The arguments of a command that are no options of the training, and tell where things lie.
+INPUTS = {
+    *("data", "identities", "exclude", "teacher", "teacher_color", "teacher_mean", "teacher_std", "init"),
+    *("pairs", "images", "logger"),
+}
+# What may differ between a run and its resumption without changing what is computed, or is told by a fingerprint.
+FREE_TO_CHANGE = {
+    *("device", "workers", "max_corrupt", "log_every", "save_every", "save_minutes", "keep", "patience"),
+    *(INPUTS - {"init"}),
+}
 
 
 def check_training_data(
@@ -84,16 +94,20 @@ def make_backbone(
     embedding_size: int | None,
     fresh: BackboneSpec,
     preprocessing: Preprocessing,
+    init_color: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> tuple[nn.Module, BackboneSpec, Preprocessing]:
     """The backbone to train in training mode, how it is built, and what it expects of its input.
 
     Args:
-        init: run folder or checkpoint to start from, None for a freshly initialised backbone.
+        init: run folder, checkpoint or published weights to start from, None for a freshly initialised backbone.
         name: the backbone that is asked for, None for whatever `init` or `fresh` is.
         width: the width that is asked for, None likewise.
         embedding_size: the embedding size that is asked for, None likewise.
         fresh: what a fresh backbone is where nothing is asked for.
         preprocessing: of a fresh backbone; one that is started from brings its own.
+        init_color: colour order of published weights.
+        note: told what was assumed of them.
 
     Raises:
         ModelFileError: `init` cannot be loaded.
@@ -109,10 +123,7 @@ def make_backbone(
             spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
         )
         return backbone, spec, preprocessing
-    file = find_checkpoint(init)
-    if file.suffix == ".onnx":
-        raise UsageError("training cannot start from an ONNX file", place=file, next_step="Give a run or a checkpoint")
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_model_checkpoint(init, color=init_color, note=note)
     spec = checkpoint.spec
     asked = {
         "backbone": (name, spec.name),
@@ -123,10 +134,30 @@ def make_backbone(
         if wanted is not None and wanted != there:
             raise UsageError(
                 f"the {what} is {there} in the initial checkpoint and {wanted} was asked for",
-                place=file,
+                place=init,
                 next_step="Leave the option out, or start from another checkpoint",
             )
     return checkpoint.backbone.train(), spec, checkpoint.preprocessing
+
+
+def batch_of_process(options: TrainingOptions, images: int) -> int:
+    """The images that each process has in a batch.
+
+    Raises:
+        UsageError: the batch cannot be shared out evenly.
+        DataError: there are fewer images than would give each process two.
+    """
+    size, odd = divmod(options.batch_size, ranks())
+    if odd or size < 2:
+        raise UsageError(
+            f"a batch of {options.batch_size} cannot be shared by {ranks()} processes evenly, with two images or more "
+            "each",
+            place="--batch-size",
+            next_step=f"Use a multiple of {ranks()}, from {2 * ranks()} upwards",
+        )
+    if images < 2 * ranks():
+        raise DataError(f"there are {images} images, and {ranks()} process(es) need two each")
+    return size
 
 
 def describe_run(
@@ -135,22 +166,45 @@ def describe_run(
     dataset: FaceDataset,
     spec: BackboneSpec,
     preprocessing: Preprocessing,
+    *,
     init: Path | None,
+    inputs: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The facts that `config.yaml` and every checkpoint of the run carry."""
+    """What `config.yaml` and every checkpoint of the run carry.
+
+    Options and inputs stand at the top, as the command's `--config` takes them; under `run` stand the facts that
+    follow from them.
+    """
+    given = {**({"init": init} if inputs is None else inputs), **options.model_dump(mode="json")}
     return {
-        "facedistill": facedistill.__version__,
-        "command": command,
-        "options": options.model_dump(),
-        "backbone": asdict(spec),
-        "preprocessing": preprocessing.to_dict(),
-        "data": {
-            "images": len(dataset),
-            "identities": len(dataset.identities),
-            "fingerprint": dataset.fingerprint,
+        **{name: plain(value) for name, value in given.items() if value is not None},
+        "run": {
+            "facedistill": facedistill.__version__,
+            "command": command,
+            "processes": ranks(),
+            "backbone": asdict(spec),
+            "preprocessing": preprocessing.to_dict(),
+            "data": {
+                "images": len(dataset),
+                "identities": len(dataset.identities),
+                "fingerprint": dataset.fingerprint,
+            },
         },
-        "init": None if init is None else str(init),
     }
+
+
+def provenance_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint carries of a run's configuration: all but the paths, which are nobody else's concern."""
+    return {name: value for name, value in config.items() if name not in INPUTS}
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML holds it; a path that exists as an absolute one, so that the run repeats from anywhere."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value.resolve() if value.exists() else value)
+    return value
 
 
 def require_same_run(run: RunFolder, config: dict[str, Any]) -> None:
@@ -171,9 +225,14 @@ def require_same_run(run: RunFolder, config: dict[str, Any]) -> None:
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """The facts of a configuration that decide the result, flat."""
-    facts = {"command": config.get("command"), "backbone": config.get("backbone"), "init": config.get("init")}
-    facts |= {f"--{name}": value for name, value in config.get("options", {}).items() if name not in FREE_TO_CHANGE}
-    data = config.get("data", {})
+    run = config.get("run", {})
+    facts = {"the command": run.get("command"), "the backbone": run.get("backbone")}
+    facts |= {
+        f"--{name.replace('_', '-')}": value
+        for name, value in config.items()
+        if name != "run" and name not in FREE_TO_CHANGE
+    }
+    data = run.get("data", {})
     facts["data"] = f"of {data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
-    facts["teacher"] = config.get("teacher", {}).get("fingerprint")
-    return {name.replace("_", "-"): value for name, value in facts.items()}
+    facts["the teacher"] = run.get("teacher", {}).get("fingerprint")
+    return facts

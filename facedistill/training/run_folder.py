@@ -9,70 +9,79 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from facedistill.checkpoint import Checkpoint, save_checkpoint
 from facedistill.errors import ModelFileError, UsageError
 from facedistill.files import write_atomically
+from facedistill.launcher import launched
+from facedistill.training.saved import BACKBONE, LAST, has_state
 
 CONFIG = "config.yaml"
 
 
 class RunFolder:
-    """`config.yaml`, `metrics.jsonl`, `metrics.csv`, `curves.png`, `last/`; `best` if a benchmark was followed.
+    """`config.yaml`, `metrics.jsonl`, `metrics.csv`, `curves.png`, `last/`, `earlier/`; `best` if one was looked for.
+
+    Of several processes, the first alone checks and writes.
 
     Args:
         path: the folder.
         overwrite: empty an earlier run, once this one begins.
-        resume: go on with an earlier run.
+        resume: "no"; "yes" to go on with an earlier run; "auto" to do so if there is one, and begin otherwise.
+
+    Attributes:
+        resumed: whether an earlier run is gone on with.
 
     Raises:
         UsageError: the folder holds something and neither was asked for, or there is nothing to resume, or the
             folder to be overwritten is not a run.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: str = "no") -> None:
         self.path = path
-        if overwrite and resume:
+        if resume not in ("no", "yes", "auto"):
+            raise UsageError(f"'{resume}' is none of yes, auto and no", place="--resume")
+        if overwrite and resume != "no":
             raise UsageError("--overwrite and --resume exclude one another", place=path)
         if path.exists() and not path.is_dir():
             raise UsageError("the output is a file, and a folder is needed", place=path)
-        occupied = path.is_dir() and any(path.iterdir())
-        if resume and not self.state_file.is_file():
+        there = path.is_dir() and has_state(path)
+        if resume == "yes" and not there:
             raise UsageError("there is no run to resume here", place=path, next_step="Leave --resume out to start one")
-        if occupied and not (overwrite or resume):
+        self.resumed = resume != "no" and there
+        # A run that was stopped before it saved anything holds nothing that would be lost.
+        begun = resume == "auto" and (path / CONFIG).is_file()
+        occupied = launched().first and path.is_dir() and any(path.iterdir()) and not self.resumed
+        if occupied and not (overwrite or begun):
             raise UsageError(
-                "the output folder is not empty", place=path, next_step="Use --resume, --overwrite or another folder"
+                "the output folder is not empty",
+                place=path,
+                next_step="Use --resume yes, --overwrite or another folder",
             )
         if occupied and overwrite and not (path / CONFIG).is_file():
             raise UsageError(
                 "the folder to overwrite is not a run (it has no config.yaml), so it is left alone", place=path
             )
-        self._earlier = occupied and overwrite
-
-    @property
-    def state_file(self) -> Path:
-        """What a run is resumed from."""
-        return self.path / "last" / "state.pt"
+        self._earlier = occupied
 
     @property
     def last_checkpoint(self) -> Path:
-        """The weights after the last finished epoch."""
-        return self.path / "last" / "backbone.safetensors"
+        """The weights as they were last saved."""
+        return self.path / LAST / BACKBONE
 
     @property
     def best_checkpoint(self) -> Path:
-        """The weights of the epoch that did best on the benchmark that was followed."""
+        """The weights that did best on the benchmark that was followed."""
         return self.path / "best.safetensors"
 
-    @property
-    def corrupt_images(self) -> Path:
-        """The list of images that could not be decoded, where there were any."""
-        return self.path / "corrupt.csv"
+    def corrupt_images(self, rank: int = 0) -> Path:
+        """The list of images that a process could not decode, where there were any."""
+        return self.path / (f"corrupt-{rank}.csv" if rank else "corrupt.csv")
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write what the run was asked for; only now is an earlier run emptied, since the call has proved sound."""
+        if not launched().first:
+            return
         if self._earlier:
             shutil.rmtree(self.path)
             self._earlier = False
@@ -88,8 +97,13 @@ class RunFolder:
             raise ModelFileError("the run's configuration is not a mapping", place=self.path / CONFIG)
         return config
 
+    def append_record(self, record: dict[str, Any]) -> None:
+        """Add a record to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
     def write_records(self, records: list[dict[str, Any]]) -> None:
-        """Write the epochs' records as JSON lines and as CSV."""
+        """Write all records, as JSON lines and as CSV."""
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_atomically(self.path / "metrics.jsonl", lines.encode())
         columns = list(dict.fromkeys(name for record in records for name in record))
@@ -98,18 +112,3 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(records)
         write_atomically(self.path / "metrics.csv", table.getvalue().encode())
-
-    def save_state(self, checkpoint: Checkpoint, state: dict[str, Any]) -> None:
-        """Write the last epoch's weights, and all that a resumed run needs, each file atomically."""
-        save_checkpoint(self.last_checkpoint, checkpoint)
-        partial = self.state_file.with_name(".state.pt.partial")
-        torch.save(state, partial)
-        partial.replace(self.state_file)
-
-    def load_state(self) -> dict[str, Any]:
-        """What `save_state` wrote; ModelFileError where it cannot be read."""
-        try:
-            state: dict[str, Any] = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise ModelFileError(f"the saved state cannot be read ({error})", place=self.state_file) from error
-        return state

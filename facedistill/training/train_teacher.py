@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,25 @@ from pydantic import Field
 from facedistill.checkpoint import BackboneSpec
 from facedistill.data.batches.sampling import ShuffledSampler, shards_of
 from facedistill.data.dataset import FaceDataset
-from facedistill.heads import HEADS
+from facedistill.errors import UsageError
+from facedistill.heads import make_head
 from facedistill.models import default_embedding_size
 from facedistill.preprocessing import Preprocessing
+from facedistill.ranks import rank, ranks
 from facedistill.training.listeners import Listeners, Record
-from facedistill.training.loop import Training, fit
+from facedistill.training.loop import fit
 from facedistill.training.objective import Classification
 from facedistill.training.options import TrainingOptions
-from facedistill.training.preparation import check_training_data, describe_run, make_backbone, require_same_run
+from facedistill.training.preparation import (
+    batch_of_process,
+    check_training_data,
+    describe_run,
+    make_backbone,
+    require_same_run,
+)
+from facedistill.training.processes import join_processes
 from facedistill.training.run_folder import RunFolder
+from facedistill.training.training import Training
 
 
 class TeacherOptions(TrainingOptions):
@@ -32,6 +43,7 @@ class TeacherOptions(TrainingOptions):
     input_size: int = Field(default=112, ge=32)
     scale: float | None = Field(default=None, gt=0)
     margin: float | None = Field(default=None, ge=0)
+    partial_fc: float | None = Field(default=None, gt=0, le=1)
 
 
 def train_teacher(
@@ -40,26 +52,40 @@ def train_teacher(
     options: TeacherOptions,
     *,
     init: Path | None = None,
-    resume: bool = False,
+    inputs: Mapping[str, Any] | None = None,
     listeners: Listeners | None = None,
 ) -> list[Record]:
-    """Train `options.model` with `options.head` on the identities of `dataset`; one record an epoch.
+    """Train `options.model` with `options.head`; the records of the run. See `prepare_teacher` and `fit`."""
+    return fit(prepare_teacher(dataset, run, options, init=init, inputs=inputs, listeners=listeners))
+
+
+def prepare_teacher(
+    dataset: FaceDataset,
+    run: RunFolder,
+    options: TeacherOptions,
+    *,
+    init: Path | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    listeners: Listeners | None = None,
+) -> Training:
+    """All that the training of `options.model` with `options.head` on the identities of `dataset` consists of.
 
     Args:
         dataset: the faces; at least two identities.
-        run: where the results go.
+        run: where the results go, and what is gone on with where it is resumed.
         options: the network, the head and how they are trained.
         init: a checkpoint whose backbone the training starts from.
-        resume: go on from the run's last epoch.
+        inputs: the command's other arguments, such as the paths of the data, which `config.yaml` repeats.
         listeners: who is told how it goes.
 
     Raises:
         UsageError: an unknown backbone or head, or a resumed run that was started otherwise.
         DataError: the data set cannot be trained on.
         ModelFileError: `init` cannot be loaded or is another network.
-        TrainingError: the loss is no longer finite.
     """
     listeners = Listeners() if listeners is None else listeners
+    fabric = join_processes(options.device, options.precision)
+    note = listeners.of_process(first=rank() == 0).note
     torch.manual_seed(options.seed)
     backbone, spec, preprocessing = make_backbone(
         init,
@@ -68,24 +94,44 @@ def train_teacher(
         embedding_size=options.embedding_size,
         fresh=BackboneSpec(options.model, default_embedding_size(options.model)),
         preprocessing=Preprocessing(size=options.input_size),
+        init_color=options.init_color,
+        note=note,
     )
-    check_training_data(dataset, preprocessing, note=listeners.note)
-    head = HEADS[options.head](spec.embedding_size, len(dataset.identities), scale=options.scale, margin=options.margin)
-    config: dict[str, Any] = describe_run("train-teacher", options, dataset, spec, preprocessing, init)
-    if resume:
+    check_training_data(dataset, preprocessing, note=note)
+    if options.partial_fc is not None and options.partial_fc < 1 and options.accumulate > 1:
+        raise UsageError(
+            "--partial-fc below 1 chooses its classes for one batch, and --accumulate makes a step of several",
+            next_step="Leave one of them out",
+        )
+    head = make_head(
+        options.head,
+        spec.embedding_size,
+        len(dataset.identities),
+        scale=options.scale,
+        margin=options.margin,
+        sample_rate=options.partial_fc,
+    )
+    sampler = ShuffledSampler(
+        len(dataset),
+        batch_of_process(options, len(dataset)),
+        seed=options.seed,
+        shards=shards_of(dataset),
+        rank=rank(),
+        ranks=ranks(),
+    )
+    config = describe_run("train-teacher", options, dataset, spec, preprocessing, init=init, inputs=inputs)
+    if run.resumed:
         require_same_run(run, config)
-    else:
-        run.write_config(config)
-    training = Training(
+    return Training(
+        fabric=fabric,
         backbone=backbone,
         spec=spec,
         preprocessing=preprocessing,
         objective=Classification(head),
         dataset=dataset,
-        sampler=ShuffledSampler(len(dataset), options.batch_size, seed=options.seed, shards=shards_of(dataset)),
+        sampler=sampler,
         options=options,
         run=run,
-        provenance=config,
+        config=config,
         listeners=listeners,
     )
-    return fit(training, resume=resume)

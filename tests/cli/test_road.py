@@ -33,7 +33,7 @@ def test_teacher_student_export_and_evaluation(
     assert "triplets" in outcome.out
     assert "benchmark accuracy" in outcome.out
     assert "8 people of the benchmark are among those trained on, such as person_000000" in outcome.err
-    epochs = json.loads((tmp_path / "d.json").read_text())["epochs"]
+    epochs = json.loads((tmp_path / "d.json").read_text())["records"]
     assert epochs[0]["accuracy"] == pytest.approx(json.loads((student / "metrics.jsonl").read_text())["accuracy"])
 
     outcome = call("export", student, "-o", tmp_path / "s.onnx", "--json", tmp_path / "e.json")
@@ -77,14 +77,14 @@ def test_init_resume_and_overwrite(
     assert call(*command).status == 0
     again = call(*command)
     assert again.status == 2
-    assert "the output folder is not empty. Use --resume, --overwrite or another folder" in again.err
-    resumed = call(*command, "--resume")
+    assert "the output folder is not empty. Use --resume yes, --overwrite or another folder" in again.err
+    resumed = call(*command, "--resume", "yes")
     assert resumed.status == 0
-    changed = call(*command, "--resume", "--lr", 0.5)
+    changed = call(*command, "--resume", "yes", "--lr", 0.5)
     assert changed.status == 2
     assert "started with --lr 0.1 and is resumed with 0.5" in changed.err
     assert call(*command, "--overwrite", "--lr", 0.5).status == 0
-    assert yaml.safe_load((tmp_path / "s" / "config.yaml").read_text())["options"]["lr"] == 0.5
+    assert yaml.safe_load((tmp_path / "s" / "config.yaml").read_text())["lr"] == 0.5
     conflict = call(*command, "--overwrite", "--width", 0.25)
     assert conflict.status == 2
     assert "the width is 1.0 in the initial checkpoint and 0.25 was asked for" in conflict.err
@@ -108,7 +108,7 @@ def test_a_configuration_file_and_flags_over_it(call: Call, faces: Path, tmp_pat
     )
     outcome = call("train-teacher", faces, "--out", tmp_path / "t", "--config", config, "--epochs", 1)
     assert outcome.status == 0, outcome.err
-    options = yaml.safe_load((tmp_path / "t" / "config.yaml").read_text())["options"]
+    options = yaml.safe_load((tmp_path / "t" / "config.yaml").read_text())
     assert (options["epochs"], options["batch_size"], options["seed"]) == (1, 16, 4)
 
     config.write_text("epoch: 3\n")

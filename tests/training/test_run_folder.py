@@ -28,20 +28,40 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
 
 def test_nothing_to_resume_and_contradictions(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run to resume"):
-        RunFolder(tmp_path / "run", resume=True)
+        RunFolder(tmp_path / "run", resume="yes")
     with pytest.raises(UsageError, match="exclude one another"):
-        RunFolder(tmp_path / "run", resume=True, overwrite=True)
+        RunFolder(tmp_path / "run", resume="auto", overwrite=True)
+    with pytest.raises(UsageError, match="'always' is none of yes, auto and no"):
+        RunFolder(tmp_path / "run", resume="always")
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="the output is a file"):
         RunFolder(tmp_path / "file")
 
 
-def test_damaged_state_and_configuration(tmp_path: Path) -> None:
+def test_auto_begins_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    assert not RunFolder(tmp_path / "run", resume="auto").resumed
+    RunFolder(tmp_path / "run").write_config({"a": 1})  # and stopped before anything was saved
+    again = RunFolder(tmp_path / "run", resume="auto")
+    assert not again.resumed
+    again.write_config({"b": 2})
+    assert again.read_config() == {"b": 2}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(UsageError, match="the output folder is not empty"):
+        RunFolder(tmp_path / "other", resume="auto")
+
+
+def test_only_the_first_process_checks_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "config.yaml").write_text("of: the first")
+    RunFolder(tmp_path).write_config({"of": "the second"})
+    assert (tmp_path / "config.yaml").read_text() == "of: the first"
+
+
+def test_a_damaged_configuration(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    run.state_file.parent.mkdir(parents=True)
-    run.state_file.write_bytes(b"nonsense")
-    with pytest.raises(ModelFileError, match="saved state cannot be read"):
-        run.load_state()
+    run.write_config({})
     (run.path / "config.yaml").write_text("- a\n")
     with pytest.raises(ModelFileError, match="not a mapping"):
         run.read_config()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import cv2
@@ -203,3 +203,9 @@ def _as_it_is(batch: Any) -> Any:
 
 def _begin_worker(_number: int) -> None:
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGTERM, _end_at_the_second)
+
+
+def _end_at_the_second(number: int, _frame: FrameType | None) -> None:
+    """A scheduler sends the signal to every process of a job, and the training still needs its images to end well."""
+    signal.signal(number, signal.SIG_DFL)

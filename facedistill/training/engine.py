@@ -1,0 +1,142 @@
+"""Network, objective and optimizer on their devices, and the one step that changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from facedistill.data.batches.augmentation import Augmentation
+from facedistill.data.batches.augmentation_options import AugmentationOptions
+from facedistill.data.batches.loader import ImageBatch
+from facedistill.data.batches.mirroring import mirror_flags
+from facedistill.loss import LossAndFigures
+from facedistill.models.layers import channels_last
+from facedistill.ranks import rank, ranks
+from facedistill.training.epoch_plan import EpochPlan
+from facedistill.training.meter import Meter
+from facedistill.training.objective import EmbeddingStep, Objective
+from facedistill.training.optimization import clip_gradients, make_optimizer
+from facedistill.training.state import Progress, TrainingState
+from facedistill.training.training import Training
+
+# Steps in a row that a gradient scaler may leave out before the gradient counts as not finite.
+SKIPPED_BY_SCALER = 100
+
+
+class Engine:
+    """Takes training steps.
+
+    Args:
+        training: what the run consists of; its backbone and objective are moved to the device.
+
+    Attributes:
+        state: all that the steps change.
+    """
+
+    def __init__(self, training: Training) -> None:
+        options, fabric = training.options, training.fabric
+        self._training = training
+        self._fabric = fabric
+        backbone = channels_last(training.backbone) if options.channels_last else training.backbone
+        augmentation = None
+        if options.augmentation != AugmentationOptions():
+            augmentation = Augmentation(options.augmentation, training.preprocessing.size)
+        embed = EmbeddingStep(backbone, training.preprocessing, augmentation)
+        objective = training.objective.to(fabric.device)
+        if options.compile:
+            backbone.compile()
+        optimizer = make_optimizer((embed, objective), options)
+        self._embed = fabric.setup_module(embed)
+        self._objective = distribute(objective, fabric.device)
+        self._optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(optimizer))
+        objective.attach(optimizer)
+        average = None
+        if options.ema:
+            decayed = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(backbone, multi_avg_fn=decayed, use_buffers=True)
+        meter = Meter(
+            fabric.device,
+            bad_gradients=SKIPPED_BY_SCALER if options.precision == "16" else 1,
+            whole_batch=objective.whole_batch,
+        )
+        self.state = TrainingState(fabric, backbone, objective, optimizer, average, meter, Progress())
+
+    def step(self, batches: Sequence[tuple[int, ImageBatch]], plan: EpochPlan, *, rate: float) -> None:
+        """Forward and backward of one batch or, where gradients are accumulated, of several; then the update.
+
+        Args:
+            batches: of this process, with their numbers in the plan.
+            plan: of the epoch.
+            rate: the learning rate.
+        """
+        state = self.state
+        number = state.progress.step + 1
+        self._embed.train()
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        for place, batch in batches:
+            with self._gradients_stay_here(place != batches[-1][0]):
+                output, embeddings = self._forward(batch, plan, int(plan.seeds[place]))
+                self._fabric.backward(output.loss / len(batches))
+            state.meter.add(output, embeddings, number)
+        self._fabric.strategy.precision.unscale_gradients(state.optimizer)
+        norm = clip_gradients(
+            state.optimizer, state.objective.sharded_parameters(), max_norm=self._training.options.clip_norm
+        )
+        state.meter.add_gradient(norm, number)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if state.average is not None:
+            state.average.update_parameters(state.backbone)
+
+    def _forward(self, batch: ImageBatch, plan: EpochPlan, seed: int) -> tuple[LossAndFigures, torch.Tensor]:
+        """Loss and figures, and the embeddings (B, D) float32, of one batch."""
+        training = self._training
+        flags = mirror_flags(batch.indices, plan.mirrored) & training.options.mirror
+        labels = to_device(self._fabric, training.dataset.labels[batch.indices])
+        teacher = None
+        if training.teacher is not None:
+            teacher = to_device(self._fabric, training.teacher.lookup(batch.indices, flags))
+        torch.manual_seed(seed + rank())  # augmentation: other images, other changes
+        embeddings = self._embed(to_device(self._fabric, batch.images), to_device(self._fabric, flags)).float()
+        torch.manual_seed(seed)  # mining and sampled classes: the same choice in all processes
+        return cast(LossAndFigures, self._objective(embeddings, labels, teacher)), embeddings
+
+    @contextmanager
+    def _gradients_stay_here(self, enabled: bool) -> Iterator[None]:
+        """Leave the averaging of gradients over the processes to the last of the batches that make a step."""
+        with ExitStack() as stack:
+            if enabled and ranks() > 1:
+                stack.enter_context(self._fabric.no_backward_sync(self._embed))
+                if isinstance(self._objective, DistributedDataParallel):
+                    stack.enter_context(self._objective.no_sync())
+            yield
+
+
+def distribute(objective: Objective, device: torch.device) -> nn.Module:
+    """The objective, with the gradients of what is the same in all processes averaged over them.
+
+    Not by Fabric, whose wrapper would round the embeddings to the precision of the backbone.
+    """
+    trained = any(parameter.requires_grad for parameter in objective.parameters())
+    if ranks() == 1 or not trained or any(True for _ in objective.sharded_parameters()):
+        return objective
+    return DistributedDataParallel(objective, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def to_device(fabric: Fabric, array: npt.NDArray[Any]) -> torch.Tensor:
+    """Copy an array to the run's device, without waiting for the copy on CUDA."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if fabric.device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(fabric.device, non_blocking=True)

@@ -92,6 +92,6 @@ def build_iresnet(depths: Sequence[int], *, embedding_size: int, width: float, i
 
 
 for _name, _depths in DEPTHS.items():
-    BACKBONES.register(_name, summary="a teacher of the ArcFace family", source="arXiv 1801.07698")(
+    BACKBONES.register(_name, summary="a teacher of the ArcFace family", source="arXiv 1801.07698", embedding_size=512)(
         partial(build_iresnet, _depths)
     )

@@ -74,7 +74,9 @@ class MobileFaceNet(nn.Module):
         return output
 
 
-@BACKBONES.register("mobilefacenet", summary="the compact student, any width", source="arXiv 1804.07573")
+@BACKBONES.register(
+    "mobilefacenet", summary="the compact student, any width", source="arXiv 1804.07573", embedding_size=128
+)
 def mobilefacenet(*, embedding_size: int, width: float, input_size: int) -> nn.Module:
     """MobileFaceNet at the given width."""
     return MobileFaceNet(embedding_size=embedding_size, width=width, input_size=input_size)

@@ -43,7 +43,7 @@ class TinyFaceNet(nn.Module):
         return output
 
 
-@BACKBONES.register("tinyfacenet", summary="a very small net for tests and trials", source="ours")
+@BACKBONES.register("tinyfacenet", summary="a very small net for tests and trials", source="ours", embedding_size=128)
 def tinyfacenet(*, embedding_size: int, width: float, input_size: int) -> nn.Module:
     """TinyFaceNet at the given width."""
     return TinyFaceNet(embedding_size=embedding_size, width=width, input_size=input_size)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from facedistill.checkpoint import BackboneSpec, Checkpoint, load_checkpoint, save_checkpoint
 from facedistill.errors import UsageError
-from facedistill.models import BACKBONES, build_backbone
+from facedistill.models import BACKBONES, build_backbone, default_embedding_size
 from facedistill.models.complexity import measure_complexity
 from facedistill.models.mobilefacenet import MobileFaceNet
+from facedistill.preprocessing import Preprocessing
 
+NAMES = [entry.name for entry in BACKBONES]
 # Counted by hand from the published layer tables.
 COUNTS = [
     ("mobilefacenet", 128, 1.003, 221.0),
@@ -46,7 +51,7 @@ def test_layer_table_of_mobilefacenet() -> None:
     assert all(layer.bias is None for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in BACKBONES if entry.name != "iresnet200"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("input_size", [112, 64])
 def test_every_backbone_embeds_and_passes_gradients(name: str, input_size: int) -> None:
     backbone = build_backbone(name, embedding_size=24, width=0.125, input_size=input_size)
@@ -63,10 +68,53 @@ def test_last_batch_norm_of_iresnet_keeps_its_scale() -> None:
     assert backbone.norm.bias.requires_grad
 
 
-def test_complexity_leaves_the_mode_alone() -> None:
-    backbone = build_backbone("tinyfacenet", embedding_size=8).train()
-    measure_complexity(backbone, input_size=112)
-    assert backbone.training
+@pytest.mark.parametrize("name", NAMES)
+def test_eval_mode_gives_an_image_the_same_embedding_in_every_batch(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(name, embedding_size=24, width=0.125, input_size=48)
+    images = torch.randn(4, 3, 48, 48)
+    backbone.train()(images)
+    # In double precision, since statistics of one batch let the deep nets' values grow.
+    backbone.double().eval()
+    images = images.double()
+    state = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with torch.no_grad():
+        embeddings = backbone(images)
+        assert torch.equal(embeddings, backbone(images))
+        torch.testing.assert_close(backbone(images[2:3]), embeddings[2:3], rtol=1e-9, atol=1e-9)
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_gives_every_backbone_back(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(name, embedding_size=24, width=0.125, input_size=48)
+    images = torch.randn(2, 3, 48, 48)
+    backbone.train()(images)
+    saved = Checkpoint(backbone.eval(), BackboneSpec(name, 24, 0.125), Preprocessing(size=48))
+    save_checkpoint(tmp_path / "net.safetensors", saved)
+    torch.manual_seed(1)
+    loaded = load_checkpoint(tmp_path / "net.safetensors").backbone
+    assert loaded.state_dict().keys() == backbone.state_dict().keys()
+    with torch.no_grad():
+        assert torch.equal(loaded(images), backbone(images))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "iresnet200"])
+def test_the_same_seed_draws_the_same_weights(name: str) -> None:
+    first, second = (
+        (torch.manual_seed(3), build_backbone(name, embedding_size=8, width=0.125, input_size=48))[1].state_dict()
+        for _ in range(2)
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_default_embedding_sizes_are_the_published_ones() -> None:
+    sizes = {name: default_embedding_size(name) for name in NAMES}
+    assert {name for name, size in sizes.items() if size == 128} == {"mobilefacenet", "tinyfacenet"}
+    assert {size for name, size in sizes.items() if name not in ("mobilefacenet", "tinyfacenet")} == {512}
+    with pytest.raises(UsageError, match="Did you mean 'vit-tiny'"):
+        default_embedding_size("vittiny")
 
 
 @pytest.mark.parametrize(

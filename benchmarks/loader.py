@@ -30,11 +30,11 @@ from facedistill.data.open_dataset import open_dataset
 from facedistill.data.records.writer import write_rec
 from facedistill.data.shards.writer import write_shards
 from facedistill.data.synthetic import SyntheticFaces
-from facedistill.heads import HEADS
+from facedistill.heads import make_head
 from facedistill.models import build_backbone
 from facedistill.models.layers import channels_last
 from facedistill.preprocessing import Preprocessing
-from facedistill.training.objective import Classification, TrainingStep
+from facedistill.training.objective import EmbeddingStep
 
 BATCH = 128
 
@@ -77,16 +77,16 @@ def loader_rate(dataset: FaceDataset, *, threads: int = 1, processes: int = 0) -
 def training_steps(dataset: FaceDataset, steps: int, threads: int) -> tuple[float, float, float]:
     """Seconds a step with batches at hand, with the loader, and of these the seconds that it waits for images."""
     torch.manual_seed(0)
-    head = HEADS["arcface"](128, 100, scale=None, margin=None)
+    head = make_head("arcface", 128, 100)
     backbone = channels_last(build_backbone("mobilefacenet", embedding_size=128, width=0.25))
-    module = TrainingStep(backbone, Preprocessing(), Classification(head)).train()
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    embed = EmbeddingStep(backbone, Preprocessing()).train()
+    optimizer = torch.optim.SGD([*embed.parameters(), *head.parameters()], lr=0.01, momentum=0.9)
     generator = np.random.default_rng(0)
     plan = [generator.permutation(len(dataset))[:BATCH].astype(np.int64) for _ in range(steps)]
 
     def step(batch: ImageBatch) -> None:
         images, labels = torch.from_numpy(batch.images), torch.from_numpy(dataset.labels[batch.indices])
-        loss = module(images, torch.zeros(BATCH, dtype=torch.bool), labels, None).loss
+        loss = head(embed(images, torch.zeros(BATCH, dtype=torch.bool)), labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from facedistill.launcher import launched
+from facedistill.shown_name import printable
 
 from .errors import escape
 
@@ -124,7 +125,7 @@ class Bar(Display):
     """A bar, and below it how the work goes."""
 
     def __init__(self, description: str, unit: str) -> None:
-        from rich.console import Console
+        from rich.console import Console, RenderableType
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -133,6 +134,17 @@ class Bar(Display):
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.text import Text
+
+        class ProgressWithStatus(Progress):
+            """A progress display with a line of its own for the status."""
+
+            status = ""
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield from super().get_renderables()
+                if self.status:
+                    yield Text(f"  {self.status}", style="dim", overflow="ellipsis", no_wrap=True)
 
         columns = (
             TextColumn("{task.description}"),
@@ -142,11 +154,10 @@ class Bar(Display):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
         )
         self._unit = unit
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(description, total=None, rate="", status="")
+        self._bar = ProgressWithStatus(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(description, total=None, rate="")
         self._started = 0.0
         self._first: int | None = None
 
@@ -162,8 +173,8 @@ class Bar(Display):
             self._bar.stop()
 
     def tell(self, status: str) -> None:
-        """Beside the bar."""
-        self._bar.update(self._task, status=f"\n  {escape(status)}")
+        """On the line below the bar."""
+        self._bar.status = printable(status)
 
     def close(self) -> None:
         """Take the bar away."""

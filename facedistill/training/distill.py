@@ -102,6 +102,7 @@ def prepare_distillation(
     """
     listeners = Listeners() if listeners is None else listeners
     fabric = join_processes(options.device, options.precision)
+    run.agree()
     note = listeners.of_process(first=rank() == 0).note
     torch.manual_seed(options.seed)
     method_options = MethodOptions(**{name: getattr(options, name) for name in MethodOptions.__dataclass_fields__})
@@ -127,6 +128,7 @@ def prepare_distillation(
             f"{spec.embedding_size} dimensions, the teacher's {teacher.embedding_size}",
             next_step="Leave --embedding-size out, or use a method that compares distances",
         )
+    check_training_data(dataset, preprocessing, note=note)
     batch_size = batch_of_process(options, len(dataset))
     if method.needs.several_images_per_identity and batch_size < 2 * options.images_per_identity:
         raise UsageError(
@@ -141,7 +143,6 @@ def prepare_distillation(
         )
     if by_lookalikes and teacher is None:
         raise UsageError("--lookalikes is by a teacher's eyes, and there is none", next_step="Give one with --teacher")
-    check_training_data(dataset, preprocessing, note=note)
     config = describe_run("distill", options, dataset, spec, preprocessing, init=init, inputs=inputs)
     taught_by = teacher if method.needs.teacher or by_lookalikes else None
     if taught_by is not None:

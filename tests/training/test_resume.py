@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -75,7 +76,7 @@ def test_kill_9_at_twenty_random_steps_changes_nothing_for_any_head_or_method(pa
 
 
 def test_records_and_rates_go_on_as_if_nothing_had_happened(dataset: FolderDataset, tmp_path: Path) -> None:
-    options = teacher_options(epochs=3, schedule="poly", warmup_epochs=1, log_every=2, save_every=1)
+    options = teacher_options(epochs=3, log_every=2, save_every=1)
     whole = train_teacher(dataset, RunFolder(tmp_path / "whole"), options)
     with pytest.raises(KilledError):
         train_teacher(dataset, RunFolder(tmp_path / "run"), options, listeners=kill_at(6))
@@ -87,12 +88,28 @@ def test_records_and_rates_go_on_as_if_nothing_had_happened(dataset: FolderDatas
         assert {k: v for k, v in record.items() if k not in clock} == {
             k: v for k, v in expected.items() if k not in clock
         }
-    # A straight line to 0 after a warm-up of 3 steps, by the number of the step alone.
-    assert [record["lr"] for record in resumed] == pytest.approx(
-        [0.1 * 2 / 3, 0.1, 0.1, 0.1 * (1 - 2 / 6), 0.1 * (1 - 4 / 6), 0.1 * (1 - 5 / 6)]
-    )
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines == resumed
+
+
+@pytest.mark.parametrize(
+    ("changes", "rates"),
+    [
+        # Of 9 steps, 3 of them warm-up, the highest rate being 0.1; by hand, or by the formula written out here.
+        ({"schedule": "cosine"}, [0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]),
+        ({"schedule": "poly", "power": 2}, [0.1 * (1 - step / 6) ** 2 for step in range(6)]),
+        ({"schedule": "step", "milestones": (2, 2.7), "gamma": 0.5}, [0.1, 0.1, 0.1, 0.05, 0.05, 0.025]),
+        ({"schedule": "constant"}, [0.1] * 6),
+    ],
+)
+def test_each_schedule_goes_on_along_its_curve(
+    changes: dict[str, Any], rates: list[float], dataset: FolderDataset, tmp_path: Path
+) -> None:
+    options = teacher_options(epochs=3, warmup_epochs=1, log_every=1, save_every=1, **changes)
+    with pytest.raises(KilledError):
+        train_teacher(dataset, RunFolder(tmp_path / "run"), options, listeners=kill_at(5))
+    records = train_teacher(dataset, RunFolder(tmp_path / "run", resume="yes"), options)
+    assert [record["lr"] for record in records] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, *rates])
 
 
 def test_a_finished_run_is_resumed_to_no_effect(dataset: FolderDataset, tmp_path: Path) -> None:

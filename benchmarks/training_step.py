@@ -84,12 +84,13 @@ def training_loop(options: TeacherOptions, folder: Path) -> TrainingLoop:
 def epochs_of(loop: TrainingLoop, steps: int, images: np.ndarray) -> Callable[[], None]:
     """A function that takes `steps` steps of the loop."""
     loader = MemoryLoader(images)
+    loop.loader, loop.examined = loader, True
     loop.saver.due = lambda **_: False  # type: ignore[method-assign]
 
     def run() -> None:
         loop.progress.epoch, loop.progress.epoch_step = 0, 0
         loop.training.sampler = Batches(steps, loop.options.batch_size)
-        loop.train_epoch(loader)
+        loop.train_epoch()
 
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -90,5 +91,7 @@ def main() -> None:
             # A file name may be no valid text; that is no reason to fail once the work is done.
             stream.reconfigure(errors="backslashreplace")
     with report():
+        # What a scheduler stops a program with is an interruption like any other.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         app(prog_name="facedistill")
     sys.exit(0)

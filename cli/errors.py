@@ -7,13 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facedistill.launcher import launched
+
 
 @contextmanager
 def report() -> Iterator[None]:
     """Exit with 1 or 2 for a `FacedistillError`, 130 when interrupted, 1 for anything unforeseen."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        if not launched().first:
+            sys.exit(130)  # the first process says it for all
+        if str(interruption):
+            fail(f"interrupted: {interruption}", 130)
         fail("interrupted. A command that has --resume goes on from what it finished; others begin again", 130)
     except BrokenPipeError:
         # The reader of our output has gone (as with `| head`); there is nobody left to tell.
@@ -34,10 +40,12 @@ def report() -> Iterator[None]:
 
 
 def fail(message: str, status: int) -> None:
-    """Print `message` to standard error and exit."""
+    """Print `message` to standard error and exit; of several processes, another than the first says which it is."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
+    place = launched()
+    of = "" if place.first else f" (process {place.rank})"
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error{of}:[/] {escape(message)}", highlight=False)
     sys.exit(status)
 
 

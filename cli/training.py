@@ -25,8 +25,16 @@ def open_run(
     data: Sequence[Path], out: Path, shared: TrainingArguments
 ) -> tuple[FaceDataset, Follow | None, RunFolder]:
     """The data, what judges a model after an epoch, and the folder of the run."""
+    from facedistill.errors import UsageError
     from facedistill.training.run_folder import RunFolder
 
+    for name in ("eval_every", "patience"):
+        if getattr(shared, name) is not None and shared.pairs is None:
+            raise UsageError(
+                "there is no benchmark to follow",
+                place="--" + name.replace("_", "-"),
+                next_step="Add --pairs and --images",
+            )
     dataset = open_training_data(data, shared.identities, shared.exclude, quiet=shared.quiet)
     follow = follower(open_benchmark(dataset, shared.pairs, shared.images))
     return dataset, follow, RunFolder(out, overwrite=shared.overwrite, resume=resume_mode(shared.resume))
@@ -49,21 +57,31 @@ def listeners_of(shared: TrainingArguments, epochs: int, follow: Follow | None) 
     """A display of how the run goes, and the services that its records are sent to."""
     from facedistill.training.listeners import Listeners
     from facedistill.training.loggers import make_loggers
+    from facedistill.training.processes import others_may_end
 
     loggers = make_loggers(shared.logger, note=note)
     with (
+        others_may_end(),
         progress("teacher", quiet=shared.quiet) as on_embedded,
         progress("training", unit="steps", quiet=shared.quiet) as on_step,
     ):
-        yield Listeners(
-            follow=follow,
-            teacher_progress=on_embedded,
-            progress=on_step,
-            status=lambda record: on_step.tell(status_line(record)),
-            on_record=lambda record: say(record_line(record, epochs), quiet=shared.quiet),
-            note=note,
-            loggers=loggers,
-        )
+        try:
+            yield Listeners(
+                follow=follow,
+                teacher_progress=on_embedded,
+                progress=on_step,
+                status=lambda record: on_step.tell(status_line(record)),
+                on_record=lambda record: say(record_line(record, epochs), quiet=shared.quiet),
+                note=note,
+                loggers=loggers,
+            )
+        except KeyboardInterrupt as interruption:
+            if str(interruption):
+                raise
+            raise KeyboardInterrupt(
+                "no step was taken that is not saved. Run it again as before; a teacher's pass over the data is kept "
+                "by facedistill embed"
+            ) from interruption
 
 
 def train(training: Training, shared: TrainingArguments) -> None:

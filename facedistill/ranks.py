@@ -5,12 +5,15 @@ Everything here also works in a run of one process, where nothing has to be told
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import distributed
+
+T = TypeVar("T")
 
 # Rows that are exchanged at once when a large array is put together, in bytes of the array.
 _PIECE = 1 << 26
@@ -36,8 +39,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        gradient = gradient.contiguous()
-        distributed.all_reduce(gradient)
+        gradient = sum_over_ranks(gradient)  # a new tensor, since others may use the one that came
         return gradient[rank() * ctx.own : (rank() + 1) * ctx.own]
 
 
@@ -70,7 +72,7 @@ def _gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """The sum over the processes of a tensor of the same shape in each, without gradient; a new tensor."""
-    total = values.detach().clone()
+    total = values.detach().clone(memory_format=torch.contiguous_format)
     if ranks() > 1:
         distributed.all_reduce(total)
     return total
@@ -78,10 +80,40 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
 
 def largest_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """The largest over the processes of each element, without gradient; a new tensor."""
-    largest = values.detach().clone()
+    largest = values.detach().clone(memory_format=torch.contiguous_format)
     if ranks() > 1:
         distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
     return largest
+
+
+def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> None:
+    """Replace float tensors on one device by their mean over the processes, in one exchange for all of them."""
+    if ranks() == 1 or not tensors:
+        return
+    with torch.no_grad():
+        flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+        distributed.all_reduce(flat)
+        pieces = torch.split(flat / ranks(), [tensor.numel() for tensor in tensors])
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            tensor.copy_(piece.view_as(tensor))
+
+
+def of_first(value: T) -> T:
+    """What the first process gives, in every process; a small object that can be pickled."""
+    if ranks() == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def of_every(value: T) -> list[T]:
+    """What each process gives, in the order of their ranks, in every process; small objects that can be pickled."""
+    if ranks() == 1:
+        return [value]
+    values: list[Any] = [None] * ranks()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def own_share(count: int) -> npt.NDArray[np.int64]:

@@ -36,11 +36,13 @@ def find_batch_size(try_batch: Callable[[int], None], *, start: int, most: int) 
     def fits(size: int) -> bool:
         try:
             try_batch(size)
+            return True
         except torch.OutOfMemoryError:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            return False
-        return True
+            pass
+        # Only here has the error let go of what the step had in memory.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return False
 
     if not fits(start):
         raise UsageError(

@@ -24,6 +24,13 @@ class Clock:
         yield
         self._waited += time.perf_counter() - asked
 
+    @contextmanager
+    def excluding(self) -> Iterator[None]:
+        """Do not count what happens in here."""
+        began = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - began
+
     def begin(self) -> None:
         """Begin anew where nothing was done yet, so that what came before the first step does not count."""
         if not self.images:

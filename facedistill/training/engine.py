@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricOptimizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from facedistill.data.batches.augmentation import Augmentation
 from facedistill.data.batches.augmentation_options import AugmentationOptions
@@ -21,7 +21,8 @@ from facedistill.data.batches.loader import ImageBatch
 from facedistill.data.batches.mirroring import mirror_flags
 from facedistill.loss import LossAndFigures
 from facedistill.models.layers import channels_last
-from facedistill.ranks import rank, ranks
+from facedistill.ranks import mean_over_ranks, rank, ranks
+from facedistill.training.average import running_average
 from facedistill.training.epoch_plan import EpochPlan
 from facedistill.training.meter import Meter
 from facedistill.training.objective import EmbeddingStep, Objective
@@ -62,8 +63,7 @@ class Engine:
         objective.attach(optimizer)
         average = None
         if options.ema:
-            decayed = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
-            average = AveragedModel(backbone, multi_avg_fn=decayed, use_buffers=True)
+            average = AveragedModel(backbone, multi_avg_fn=running_average(options.ema), use_buffers=True)
         meter = Meter(
             fabric.device,
             bad_gradients=SKIPPED_BY_SCALER if options.precision == "16" else 1,
@@ -96,6 +96,8 @@ class Engine:
         state.meter.add_gradient(norm, number)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        # Each process has seen its own images; from here on, whatever is evaluated, averaged or saved is the same.
+        mean_over_ranks([buffer for buffer in state.backbone.buffers() if buffer.is_floating_point()])
         if state.average is not None:
             state.average.update_parameters(state.backbone)
 

@@ -47,7 +47,9 @@ def look_at_result(training: Training, backbone: nn.Module, loader: BatchLoader)
     if found is None:
         return None
     before, after = found
-    done = f"the statistics were estimated anew, which leaves {after.describe()}"
+    done = "its batch-norm statistics were estimated anew, and now all is well"
+    if not after.sound:
+        done = f"its batch-norm statistics were estimated anew, which leaves {after.describe()}"
     if after == before:
         done = "new statistics do not help; another seed, more weight decay or a lower --lr may"
     return f"a look at the finished network found that {before.describe()}; {done}"

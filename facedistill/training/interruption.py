@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +15,8 @@ from typing import Any
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 # The exit status of a program that was interrupted.
 INTERRUPTED = 130
+# Seconds in which two signals are one request.
+SAME_REQUEST = 1.0
 
 
 class Interruption:
@@ -21,13 +24,18 @@ class Interruption:
 
     def __init__(self, tell: Callable[[str], None] | None = None) -> None:
         self.asked = False
+        self._asked_at = 0.0
         self._tell = tell
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Note the first request; leave without another word at the second."""
+        now = time.monotonic()
         if self.asked:
-            os._exit(INTERRUPTED)
-        self.asked = True
+            # Launchers send two at once; a person takes longer to ask again.
+            if now - self._asked_at > SAME_REQUEST:
+                os._exit(INTERRUPTED)
+            return
+        self.asked, self._asked_at = True, now
         if self._tell is not None:
             self._tell("stopping: the step is finished and the run saved first; once more leaves at once")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -12,8 +12,9 @@ from facedistill.data.batches.loader import BatchLoader, ImageBatch
 from facedistill.data.corrupt_images import CorruptImages
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import TrainingError
+from facedistill.launcher import launched
 from facedistill.processors import available_processors
-from facedistill.ranks import rank, ranks
+from facedistill.ranks import of_every, of_first, rank, ranks
 from facedistill.training import saved
 from facedistill.training.clock import Clock
 from facedistill.training.engine import Engine
@@ -25,7 +26,7 @@ from facedistill.training.listeners import Record
 from facedistill.training.loggers import Status
 from facedistill.training.preparation import provenance_of
 from facedistill.training.processes import agree, agreement_group
-from facedistill.training.saving import Saver
+from facedistill.training.saving import Saver, attempt
 from facedistill.training.schedule import make_schedule
 from facedistill.training.training import Training
 
@@ -49,30 +50,33 @@ def fit(training: Training) -> list[Record]:
         ModelFileError: the run is resumed, and no saved state is whole.
         KeyboardInterrupt: it was interrupted, and saved.
     """
-    loop = TrainingLoop(training)
-    training.config.setdefault("run", {})["total_steps"] = loop.total_steps
-    if not training.run.resumed:
-        training.run.write_config(training.config)
     with ExitStack() as stack:
-        loader = stack.enter_context(make_loader(training))
+        loop = TrainingLoop(training)
+        stack.enter_context(training.run.locked())
+        training.config.setdefault("run", {})["total_steps"] = loop.total_steps
+        if training.run.resumed:
+            loop.resume()
+        else:
+            training.run.write_config(training.config)
+        loop.loader = stack.enter_context(make_loader(training))
         loop.interruption = stack.enter_context(watch_for_interruption(loop.note))
         stack.enter_context(loop.logged())
         while not loop.progress.finished:
-            loop.train_epoch(loader)
-        loop.conclude(loader)
+            loop.train_epoch()
+        loop.conclude()
     return loop.progress.records
 
 
 def make_loader(training: Training) -> BatchLoader:
     """Threads decode for the CPU, which is busy with training anyway, processes for a GPU, unless told otherwise."""
     workers = training.options.workers
-    at_most = min(MOST_WORKERS, available_processors())
+    at_most = max(1, min(MOST_WORKERS, available_processors() // launched().ranks_here))
     processes = (at_most if training.fabric.device.type == "cuda" else 0) if workers is None else workers
     return BatchLoader(training.dataset, training.preprocessing, processes=processes, threads=at_most)
 
 
 class TrainingLoop:
-    """One run, from step to step; a resumed one begins where it was saved.
+    """One run, from step to step.
 
     Args:
         training: what it consists of.
@@ -80,7 +84,10 @@ class TrainingLoop:
     Attributes:
         progress: how far it is.
         interruption: whether somebody has asked to stop.
+        loader: gives the batches.
     """
+
+    loader: BatchLoader
 
     def __init__(self, training: Training) -> None:
         options = training.options
@@ -112,9 +119,25 @@ class TrainingLoop:
             self.note, chance=self.state.objective.chance, patience_steps=max(warmup_steps + steps, LEARNT_NOTHING)
         )
         self.clock = Clock()
-        if training.run.resumed:
-            self.saver.take_up()
-            self.corrupt.take_over()
+        self.examined = False
+
+    def resume(self) -> None:
+        """Go on from the newest state that is whole.
+
+        Raises:
+            ModelFileError: there is none.
+        """
+        self.saver.take_up()
+        self.corrupt.take_over()
+        progress, patience = self.progress, self.options.patience
+        if (
+            progress.stopped
+            and progress.epoch < self.options.epochs
+            and (patience is None or progress.worse < patience)
+        ):
+            progress.stopped = progress.finished = False
+        if progress.finished:
+            self.note("the run is finished, and nothing is left to do")
 
     def note(self, message: str) -> None:
         """Tell what goes wrong, or was done about it."""
@@ -137,7 +160,7 @@ class TrainingLoop:
             for logger in self.listeners.loggers:
                 logger.finish(status)
 
-    def train_epoch(self, loader: BatchLoader) -> None:
+    def train_epoch(self) -> None:
         """The steps that are left of the epoch in progress.
 
         Raises:
@@ -147,7 +170,7 @@ class TrainingLoop:
         progress, size = self.progress, self.options.accumulate
         plan = EpochPlan.make(self.training.sampler, self.options, progress.epoch, len(self.training.dataset))
         steps = len(plan.batches) // size
-        images = loader.batches(plan.batches[progress.epoch_step * size : steps * size])
+        images = self.loader.batches(plan.batches[progress.epoch_step * size : steps * size])
         self.clock.begin()
         for number in range(progress.epoch_step, steps):
             batches = [(place, self.next_batch(images)) for place in range(number * size, (number + 1) * size)]
@@ -183,6 +206,8 @@ class TrainingLoop:
             self.require_finite()
             if not recorded and self.listeners.status:
                 self.listeners.status(self.make_record(self.state.meter.figures(of_all=False)))
+        if last:
+            self.examine()  # before the last evaluation, which is of what is saved
         if recorded:
             self.record(evaluate=last or evaluated)
         due = rank() == 0 and self.saver.due(end_of_epoch=end_of_epoch)
@@ -191,10 +216,12 @@ class TrainingLoop:
             return  # `conclude` saves
         if interrupted or save:
             self.require_finite()
-            self.saver.save(must=bool(interrupted))
+            with self.clock.excluding():
+                self.saver.save(must=bool(interrupted))
         if interrupted:
-            self.note(f"saved after step {progress.step} of {self.total_steps}; --resume yes goes on from there")
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(
+                f"the run is saved after step {progress.step} of {self.total_steps}; --resume yes goes on from there"
+            )
 
     def make_record(self, figures: dict[str, float]) -> Record:
         """A record of the figures since the last one."""
@@ -216,11 +243,14 @@ class TrainingLoop:
         record = self.make_record(self.state.meter.figures())
         images = self.clock.images * ranks()
         if evaluate and self.listeners.follow is not None:
-            record |= self.listeners.follow(self.embedder())
+            # Of the first process for all: a bit of difference must not make one of them stop alone.
+            record |= of_first(self.listeners.follow(self.embedder()))
         self.progress.records.append(record)
         self.state.meter.restart()
         if rank() == 0:
-            self.training.run.append_record(record)
+            self.try_to_write("the record", lambda: self.training.run.append_record(record))
+        if self.listeners.status:
+            self.listeners.status(record)
         if self.listeners.on_record:
             self.listeners.on_record(record)
         for logger in self.listeners.loggers:
@@ -237,7 +267,7 @@ class TrainingLoop:
         if progress.best is None or accuracy > progress.best:
             progress.best, progress.worse = accuracy, 0
             if rank() == 0:
-                save_checkpoint(best, self.checkpoint())
+                self.try_to_write("the best weights", lambda: save_checkpoint(best, self.checkpoint()))
         else:
             progress.worse += 1
         if self.options.patience is not None and progress.worse >= self.options.patience:
@@ -246,6 +276,12 @@ class TrainingLoop:
                 f"step {progress.step}: the last {progress.worse} evaluations were no better than the best, "
                 f"so training ends here; the best weights are {best}"
             )
+
+    def try_to_write(self, what: str, work: Callable[[], None]) -> None:
+        """Write what training can go on without: the records are written again with every save."""
+        problem = attempt(work)
+        if problem is not None:
+            self.note(f"{what} of step {self.progress.step} could not be written ({problem}); training goes on")
 
     def embedder(self) -> TorchEmbedder:
         """The network as it is."""
@@ -283,15 +319,26 @@ class TrainingLoop:
             next_step=next_step + "Try a lower --lr or a longer --warmup-epochs",
         )
 
-    def conclude(self, loader: BatchLoader) -> None:
-        """Examine the finished network, save it, and tell what was left out."""
+    def examine(self) -> None:
+        """Look at the finished network, once."""
+        if self.examined:
+            return
+        self.examined = True
+        with self.clock.excluding():
+            found = look_at_result(self.training, self.state.final_backbone, self.loader)
+        if found is not None:
+            self.note(found)
+
+    def conclude(self) -> None:
+        """Save the finished network, and tell what was left out."""
         newest = saved.read_manifest(self.training.run.path / saved.LAST)
         concluded = self.training.run.resumed and newest is not None and newest["step"] == self.progress.step
-        if not concluded:
-            found = look_at_result(self.training, self.state.final_backbone, loader)
-            if found is not None:
-                self.note(found)
+        if not of_first(concluded):
+            self.examine()
             self.saver.save(must=True)
+        counts = of_every(len(self.corrupt))
         summary = self.corrupt.summary("replaced by others")
         if summary is not None:
             self.note(summary)
+        if sum(counts) > counts[0]:
+            self.note(f"the other processes replaced {sum(counts[1:])} corrupt images; see corrupt-1.csv and so on")

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from facedistill.loss import LossAndFigures
-from facedistill.ranks import largest_over_ranks, sum_over_ranks
+from facedistill.ranks import gather, largest_over_ranks, rank, ranks, sum_over_ranks
 
 _NONE = -1
 
@@ -20,7 +20,8 @@ class Meter:
         device: where the sums are kept.
         bad_gradients: how many gradients in a row may be infinite before that counts; more than one where a gradient
             scaler leaves such steps out.
-        whole_batch: the figures are those of the batch of all processes together, and the same in each.
+        whole_batch: the figures are those of the batch of all processes together, and the same in each; all but the
+            mean similarity, which always is that of two images of the same process.
     """
 
     def __init__(self, device: torch.device, *, bad_gradients: int = 1, whole_batch: bool = False) -> None:
@@ -39,7 +40,7 @@ class Meter:
 
         Args:
             output: of the objective.
-            embeddings: (B, D), of which the mean similarity of two images is noted.
+            embeddings: (B, D) of this process, of which the mean similarity of two images is noted.
             step: the 1-based number of the step that it is part of.
         """
         loss = output.loss.detach()
@@ -74,38 +75,62 @@ class Meter:
     def figures(self, *, of_all: bool = True) -> dict[str, float]:
         """The means (or, for counts, the sums) since the last `restart`. Waits for the device.
 
+        A mean of nothing, such as the distance in triplets where there was none, is left out.
+
         Args:
             of_all: over all processes, which then all have to call this; otherwise of this process.
         """
         names = list(self._sums)
         if not names:
             return {}
-        nothing = torch.zeros((), dtype=torch.float64, device=self._device)
-        table = torch.stack([torch.stack([self._sums[name], self._weights.get(name, nothing)]) for name in names])
-        if of_all and not self._whole_batch:
-            table = sum_over_ranks(table)
+        table = self._table(names)
+        if of_all:
+            table = sum_over_ranks(table) / (ranks() if self._whole_batch else 1)
         return {
-            name: total if name not in self._weights else total / max(weight, 1.0)
+            name: total if name not in self._weights else total / weight
             for name, (total, weight) in zip(names, table.tolist(), strict=True)
+            if name not in self._weights or weight > 0
         }
+
+    def _table(self, names: list[str]) -> torch.Tensor:
+        """(names, 2) float64: sum and weight."""
+        nothing = torch.zeros((), dtype=torch.float64, device=self._device)
+        rows = [torch.stack([self._sums[name], self._weights.get(name, nothing)]) for name in names]
+        return torch.stack(rows) if rows else nothing.new_zeros(0, 2)
 
     def restart(self) -> None:
         """Begin the next record."""
         self._sums, self._weights = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to write the same records."""
-        return {"sums": self._sums, "weights": self._weights, "bad_in_a_row": self._bad_in_a_row}
+        """What resumed processes need to write the same records: the sums of each, since a sum of sums is rounded.
+
+        All processes call this together.
+        """
+        names = list(self._sums)
+        return {
+            "names": names,
+            "counts": [name for name in names if name not in self._weights],
+            "tables": gather(self._table(names)[None]),
+            "bad_in_a_row": self._bad_in_a_row,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._sums = {name: value.to(self._device) for name, value in state["sums"].items()}
-        self._weights = {name: value.to(self._device) for name, value in state["weights"].items()}
+        """Go on from `state_dict`, which is that of any of as many processes."""
+        table = state["tables"][rank()].to(self._device)
+        self._sums = {name: row[0] for name, row in zip(state["names"], table, strict=True)}
+        self._weights = {
+            name: row[1] for name, row in zip(state["names"], table, strict=True) if name not in state["counts"]
+        }
         self._bad_in_a_row = state["bad_in_a_row"].to(self._device)
 
 
 def mean_similarity(embeddings: torch.Tensor) -> torch.Tensor:
-    """The mean cosine of two different rows of (B, D) embeddings, 0-d float32; near 1 all of them are one point."""
+    """The mean cosine of two different rows of (B, D) embeddings, 0-d float32; near 1 all of them are one point.
+
+    A row of zeros has a cosine of 0 with every other.
+    """
     unit = functional.normalize(embeddings.float())
     count = len(unit)
-    return (unit.sum(dim=0).square().sum() - count) / max(1, count * (count - 1))
+    # The square of the sum holds each row's product with itself too.
+    return (unit.sum(dim=0).square().sum() - unit.square().sum()) / max(1, count * (count - 1))

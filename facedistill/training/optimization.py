@@ -10,14 +10,15 @@ from torch import nn
 from facedistill.ranks import ranks, sum_over_ranks
 from facedistill.training.options import TrainingOptions
 
-# Parameters of more than one dimension that are added and never multiplied, so that decay has no business with them.
-ADDED = ("position", "class_token", "pos_embed", "cls_token")
+# What features and embeddings are multiplied by: the weights of layers and the centres of heads. What else has several
+# dimensions is added (positions, class tokens, tables of biases) or a scale, and decay has no business with it.
+MULTIPLIED = ("weight", "centres", "sampled")
 
 
 def make_optimizer(modules: Iterable[nn.Module], options: TrainingOptions) -> torch.optim.Optimizer:
-    """SGD or AdamW; batch norms, PReLU slopes, biases and position embeddings get no weight decay."""
+    """SGD or AdamW; norms, PReLU slopes, biases, position embeddings and class tokens get no weight decay."""
     named = [(name, value) for module in modules for name, value in module.named_parameters() if value.requires_grad]
-    decayed = [value for name, value in named if value.ndim > 1 and not name.split(".")[-1].startswith(ADDED)]
+    decayed = [value for name, value in named if value.ndim > 1 and name.endswith(MULTIPLIED)]
     chosen = {id(value) for value in decayed}
     groups = [
         {"params": decayed, "weight_decay": options.weight_decay},

@@ -43,7 +43,7 @@ class TrainingOptions(BaseModel):
     precision: Literal["32", "bf16", "16"] = "32"
     channels_last: bool = True
     compile: bool = False
-    workers: int | None = Field(default=None, ge=0)
+    workers: int | None = Field(default=None, ge=0, le=128)
     max_corrupt: float = Field(default=0.01, ge=0, le=1)
     augment_crop: float = Field(default=0.0, ge=0, le=1)
     augment_occlusion: float = Field(default=0.0, ge=0, le=1)
@@ -59,6 +59,8 @@ class TrainingOptions(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingOptions:
+        if self.milestones and self.schedule != "step":
+            raise ValueError("milestones go with the schedule step")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov goes with sgd and a momentum above 0")
         return self

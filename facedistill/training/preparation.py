@@ -19,6 +19,7 @@ from facedistill.data.subset import Subset
 from facedistill.data.verification_bin import VerificationBin
 from facedistill.embedders.load import load_model_checkpoint
 from facedistill.errors import DataError, UsageError
+from facedistill.files import file_sha256
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.ranks import ranks
@@ -114,6 +115,8 @@ def make_backbone(
         UsageError: `init` is an ONNX file or another network than the one asked for, or there is no such backbone.
     """
     if init is None:
+        if init_color is not None:
+            raise UsageError("there are no weights to start from", place="--init-color", next_step="Add --init")
         spec = BackboneSpec(
             fresh.name if name is None else name,
             fresh.embedding_size if embedding_size is None else embedding_size,
@@ -175,6 +178,7 @@ def describe_run(
     Options and inputs stand at the top, as the command's `--config` takes them; under `run` stand the facts that
     follow from them.
     """
+    pairs = None if inputs is None else inputs.get("pairs")
     given = {**({"init": init} if inputs is None else inputs), **options.model_dump(mode="json")}
     return {
         **{name: plain(value) for name, value in given.items() if value is not None},
@@ -182,6 +186,7 @@ def describe_run(
             "facedistill": facedistill.__version__,
             "command": command,
             "processes": ranks(),
+            **({} if pairs is None else {"benchmark": {"pairs": file_sha256(Path(pairs))}}),
             "backbone": asdict(spec),
             "preprocessing": preprocessing.to_dict(),
             "data": {
@@ -234,5 +239,6 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     }
     data = run.get("data", {})
     facts["data"] = f"of {data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
+    facts["the pair list"] = run.get("benchmark", {}).get("pairs")
     facts["the teacher"] = run.get("teacher", {}).get("fingerprint")
     return facts

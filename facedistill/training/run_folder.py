@@ -6,17 +6,24 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from facedistill.errors import ModelFileError, UsageError
 from facedistill.files import write_atomically
 from facedistill.launcher import launched
-from facedistill.training.saved import BACKBONE, LAST, has_state
+from facedistill.ranks import of_first
+from facedistill.training.saved import BACKBONE, LAST, PARTIAL, has_state
 
 CONFIG = "config.yaml"
+LOCK = ".lock"
+# What a run may have written before it saved its first state.
+BEGUN = {CONFIG, "metrics.jsonl", "metrics.csv", "loggers.json", "tensorboard", PARTIAL}
 
 
 class RunFolder:
@@ -49,20 +56,48 @@ class RunFolder:
         if resume == "yes" and not there:
             raise UsageError("there is no run to resume here", place=path, next_step="Leave --resume out to start one")
         self.resumed = resume != "no" and there
+        contents = {entry.name for entry in path.iterdir()} - {LOCK} if path.is_dir() else set()
+        ours = is_run(path)
         # A run that was stopped before it saved anything holds nothing that would be lost.
-        begun = resume == "auto" and (path / CONFIG).is_file()
-        occupied = launched().first and path.is_dir() and any(path.iterdir()) and not self.resumed
+        begun = resume == "auto" and ours and contents <= BEGUN
+        occupied = launched().first and bool(contents) and not self.resumed
         if occupied and not (overwrite or begun):
             raise UsageError(
                 "the output folder is not empty",
                 place=path,
                 next_step="Use --resume yes, --overwrite or another folder",
             )
-        if occupied and overwrite and not (path / CONFIG).is_file():
+        if occupied and overwrite and not ours:
             raise UsageError(
-                "the folder to overwrite is not a run (it has no config.yaml), so it is left alone", place=path
+                "the folder to overwrite is not a run (it has no config.yaml of one), so it is left alone", place=path
             )
         self._earlier = occupied
+
+    def agree(self) -> None:
+        """Let the first process decide for all whether the run is resumed; all of them call this, once joined.
+
+        Each has looked for itself, but on its own machine and at its own time.
+        """
+        self.resumed = of_first(self.resumed)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from training into the folder as well; given up by the system if this process dies.
+
+        Raises:
+            UsageError: another process does already.
+        """
+        if not launched().first:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / LOCK, blocking=False):
+                yield
+        except Timeout as error:
+            raise UsageError(
+                "another process is training into this folder", place=self.path, next_step="Wait for it, or stop it"
+            ) from error
 
     @property
     def last_checkpoint(self) -> Path:
@@ -83,7 +118,11 @@ class RunFolder:
         if not launched().first:
             return
         if self._earlier:
-            shutil.rmtree(self.path)
+            for entry in self.path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != LOCK:
+                    entry.unlink()
             self._earlier = False
         write_atomically(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
 
@@ -112,3 +151,15 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(records)
         write_atomically(self.path / "metrics.csv", table.getvalue().encode())
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder has the configuration of a run, and not that of some other program."""
+    try:
+        config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    # Runs of version 0.1 have the version at the top.
+    return isinstance(config, dict) and (
+        "facedistill" in config or (isinstance(config.get("run"), dict) and "facedistill" in config["run"])
+    )

@@ -23,9 +23,12 @@ from facedistill.files import file_sha256, force_to_disk
 
 LAST = "last"
 EARLIER = "earlier"
-_PARTIAL = ".saving"
+DAMAGED = "damaged"
+PARTIAL = ".saving"
 _MANIFEST = "saved.json"
 BACKBONE = "backbone.safetensors"
+# Bytes below which a disk is full.
+NOTHING_LEFT = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def state_name(rank: int) -> str:
 
 def begin(run: Path) -> Path:
     """An empty folder to write the next state into; by the first process, before any writes."""
-    folder = run / _PARTIAL
+    folder = run / PARTIAL
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -64,7 +67,7 @@ def begin(run: Path) -> Path:
 
 def partial_folder(run: Path) -> Path:
     """Where `begin` makes the folder."""
-    return run / _PARTIAL
+    return run / PARTIAL
 
 
 def write_state(folder: Path, state: dict[str, Any], rank: int = 0) -> None:
@@ -72,8 +75,9 @@ def write_state(folder: Path, state: dict[str, Any], rank: int = 0) -> None:
     file = folder / state_name(rank)
     try:
         torch.save(state, file)
-    except RuntimeError as error:  # what torch makes of a write that the system refused
-        raise OSError(f"it could not be written to its end: {error}") from error
+    except RuntimeError as error:  # what torch makes of a write that the system refused, whatever it says
+        full = shutil.disk_usage(folder).free < NOTHING_LEFT
+        raise OSError("no space left on device" if full else f"the file could not be written: {error}") from error
     force_to_disk(file)
 
 
@@ -86,7 +90,7 @@ def finish(run: Path, step: int, checkpoint: Checkpoint, *, keep: int) -> None:
         checkpoint: the weights as they are to be used.
         keep: how many states to keep, the last one included.
     """
-    folder = run / _PARTIAL
+    folder = run / PARTIAL
     save_checkpoint(folder / BACKBONE, checkpoint)
     force_to_disk(folder / BACKBONE)
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
@@ -111,7 +115,7 @@ def finish(run: Path, step: int, checkpoint: Checkpoint, *, keep: int) -> None:
 
 def abandon(run: Path) -> None:
     """Remove a state that could not be written to its end."""
-    shutil.rmtree(run / _PARTIAL, ignore_errors=True)
+    shutil.rmtree(run / PARTIAL, ignore_errors=True)
 
 
 def earlier_states(run: Path) -> list[Path]:
@@ -121,7 +125,7 @@ def earlier_states(run: Path) -> list[Path]:
 
 def has_state(run: Path) -> bool:
     """Whether there is anything that looks like a saved state."""
-    return any((folder / _MANIFEST).is_file() for folder in candidates(run))
+    return any((folder / _MANIFEST).is_file() or (folder / BACKBONE).is_file() for folder in candidates(run))
 
 
 def candidates(run: Path) -> list[Path]:
@@ -129,7 +133,8 @@ def candidates(run: Path) -> list[Path]:
 
     The partial one is among them, since an interruption between two renamings leaves a whole state there.
     """
-    return [folder for folder in (run / _PARTIAL, run / LAST, *earlier_states(run)) if (folder / _MANIFEST).is_file()]
+    partial = [run / PARTIAL] if (run / PARTIAL / _MANIFEST).is_file() else []
+    return [*partial, *(folder for folder in (run / LAST, *earlier_states(run)) if folder.is_dir())]
 
 
 def newest_state(run: Path, note: Callable[[str], None] | None = None) -> SavedState:
@@ -157,6 +162,17 @@ def newest_state(run: Path, note: Callable[[str], None] | None = None) -> SavedS
         place=run,
         next_step="Begin again with --overwrite; the weights may serve as --init",
     )
+
+
+def put_newer_aside(run: Path, state: SavedState) -> None:
+    """Move what is newer than a state, and so is damaged, to where it does not count among those that are kept."""
+    for folder in candidates(run):
+        if folder == state.folder:
+            return
+        target = run / DAMAGED / folder.name.removeprefix(".")
+        target.parent.mkdir(exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
 
 
 def find_fault(folder: Path) -> str | None:

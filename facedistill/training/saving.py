@@ -8,8 +8,8 @@ from collections.abc import Callable
 from torch import distributed
 
 from facedistill.checkpoint import Checkpoint
-from facedistill.errors import TrainingError, UsageError
-from facedistill.ranks import rank, ranks
+from facedistill.errors import ModelFileError, TrainingError, UsageError
+from facedistill.ranks import of_first, rank, ranks
 from facedistill.training import saved
 from facedistill.training.curves import plot_curves
 from facedistill.training.processes import agree
@@ -108,13 +108,13 @@ class Saver:
             self._drawn_at = time.monotonic()
 
     def take_up(self) -> None:
-        """Restore the newest state that is whole.
+        """Restore the newest state that is whole; all processes call this together.
 
         Raises:
             ModelFileError: there is none.
             UsageError: it is of another number of processes.
         """
-        newest = saved.newest_state(self._run.path, self._note)
+        newest = self._find_newest()
         common = newest.load()
         if common["processes"] != ranks():
             raise UsageError(
@@ -122,9 +122,30 @@ class Saver:
                 place=newest.folder,
                 next_step="Start as many as before",
             )
-        self._state.restore(common, newest.load(rank()) if self._state.in_parts else common)
+        try:
+            self._state.restore(common, newest.load(rank()) if self._state.in_parts else common)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"the saved state is of another network or version ({' '.join(str(error).split())})",
+                place=newest.folder,
+                next_step="Begin again with --overwrite; the weights may serve as --init",
+            ) from error
         if rank() == 0:
+            saved.put_newer_aside(self._run.path, newest)
             self._run.write_records(self._state.progress.records)
+
+    def _find_newest(self) -> saved.SavedState:
+        """The first process looks for all of them: they must not take up different states, nor check all files each."""
+        found: saved.SavedState | ModelFileError | None = None
+        if rank() == 0:
+            try:
+                found = saved.newest_state(self._run.path, self._note)
+            except ModelFileError as error:
+                found = error
+        found = of_first(found)
+        if not isinstance(found, saved.SavedState):
+            raise found or AssertionError
+        return found
 
 
 def barrier() -> None:

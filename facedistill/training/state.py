@@ -78,7 +78,11 @@ class TrainingState:
         return ranks() > 1 and any(True for _ in self.objective.sharded_parameters())
 
     def to_dict(self) -> dict[str, Any]:
-        """What this process has to save; nothing for another than the first, unless it alone holds something."""
+        """What this process has to save; nothing for another than the first, unless it alone holds something.
+
+        All processes call this together.
+        """
+        meter = self.meter.state_dict()
         own: dict[str, Any] = {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
         if rank() != 0:
             return own if self.in_parts else {}
@@ -88,7 +92,7 @@ class TrainingState:
             "backbone": self.backbone.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
-            "meter": self.meter.state_dict(),
+            "meter": meter,
         }
 
     def restore(self, common: dict[str, Any], own: dict[str, Any]) -> None:

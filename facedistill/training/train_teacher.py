@@ -85,6 +85,7 @@ def prepare_teacher(
     """
     listeners = Listeners() if listeners is None else listeners
     fabric = join_processes(options.device, options.precision)
+    run.agree()
     note = listeners.of_process(first=rank() == 0).note
     torch.manual_seed(options.seed)
     backbone, spec, preprocessing = make_backbone(

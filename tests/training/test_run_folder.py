@@ -18,7 +18,7 @@ def test_an_occupied_folder_is_never_overwritten_silently(tmp_path: Path) -> Non
 
 
 def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "run").write_config({"a": 1})
+    RunFolder(tmp_path / "run").write_config({"run": {"facedistill": "1"}})
     (tmp_path / "run" / "old").write_text("x")
     run = RunFolder(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "old").exists()  # nothing is lost before the new run is sure to begin
@@ -40,7 +40,7 @@ def test_nothing_to_resume_and_contradictions(tmp_path: Path) -> None:
 
 def test_auto_begins_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
     assert not RunFolder(tmp_path / "run", resume="auto").resumed
-    RunFolder(tmp_path / "run").write_config({"a": 1})  # and stopped before anything was saved
+    RunFolder(tmp_path / "run").write_config({"run": {"facedistill": "1"}})  # and stopped before anything was saved
     again = RunFolder(tmp_path / "run", resume="auto")
     assert not again.resumed
     again.write_config({"b": 2})
@@ -49,6 +49,35 @@ def test_auto_begins_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> Non
     (tmp_path / "other" / "photo.jpg").write_bytes(b"precious")
     with pytest.raises(UsageError, match="the output folder is not empty"):
         RunFolder(tmp_path / "other", resume="auto")
+
+
+def test_what_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    """Other programs have a config.yaml too."""
+    (tmp_path / "config.yaml").write_text("x: 1\n")
+    (tmp_path / "thesis.tex").write_text("precious")
+    for changes in ({"overwrite": True}, {"resume": "auto"}):
+        with pytest.raises(UsageError, match=r"is not a run|is not empty"):
+            RunFolder(tmp_path, **changes)  # type: ignore[arg-type]
+
+
+def test_auto_keeps_what_a_run_has_beside_its_states(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_config({"run": {"facedistill": "1"}})
+    (tmp_path / "best.safetensors").write_bytes(b"precious")
+    with pytest.raises(UsageError, match="the output folder is not empty"):
+        RunFolder(tmp_path, resume="auto")
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    one, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with (
+        one.locked(),
+        pytest.raises(UsageError, match="another process is training into this folder"),
+        other.locked(),
+    ):
+        pass
+    with other.locked():
+        other.write_config({"run": {"facedistill": "1"}})
+    assert RunFolder(tmp_path / "run", resume="auto").resumed is False
 
 
 def test_only_the_first_process_checks_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

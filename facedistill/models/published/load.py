@@ -68,8 +68,9 @@ def load_published(
         raise UsageError(
             "the file does not say in which colour order the network takes its images",
             place=path,
-            next_step="Say rgb or bgr (--color, for a teacher --teacher-color): arcface_torch's and AdaDistill's "
-            "weights take rgb, AdaFace's bgr; the wrong one gives no error but bad scores",
+            next_step="Say rgb or bgr (--color; for a teacher --teacher-color, for --init --init-color): "
+            "arcface_torch's and AdaDistill's weights take rgb, AdaFace's bgr; the wrong one gives no error but bad "
+            "scores",
         )
     given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
     preprocessing = replace(Preprocessing(color=color), **given)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def distill(
     ] = None,
     width: Annotated[float | None, typer.Option(help="Multiplier of the channels (1, or that of --init).")] = None,
     embedding_size: o.EmbeddingSize = None,
-    input_size: Annotated[int, typer.Option(help="Side of the student's input in pixels.")] = 112,
+    input_size: o.InputSize = None,
     method: Annotated[
         str, typer.Option(help="See facedistill methods.", rich_help_panel=METHOD)
     ] = "triplet-distillation",

@@ -32,6 +32,7 @@ Exclude = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Leave out what this list names; inspect --exclude-list writes one."),
 ]
+InputSize = Annotated[int | None, typer.Option(help="Side of the input in pixels (112, or that of --init).")]
 EmbeddingSize = Annotated[int | None, typer.Option(help="Length of the embedding.")]
 Color = Annotated[str | None, typer.Option(help="Colour order of published weights or foreign ONNX: rgb or bgr.")]
 Mean = Annotated[float | None, typer.Option(help="Mean of such a model, 0..255 scale.")]

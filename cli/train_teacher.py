@@ -15,11 +15,13 @@ from .training_options import TrainingArguments, with_training_options
 def train_teacher(
     data: o.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
-    model: Annotated[str, typer.Option(help="Backbone; see facedistill models.")] = "iresnet50",
+    model: Annotated[
+        str | None, typer.Option(help="Backbone; see facedistill models (iresnet50, or that of --init).")
+    ] = None,
     head: Annotated[str, typer.Option(help="Margin head; see facedistill heads.")] = "arcface",
-    width: Annotated[float | None, typer.Option(help="Multiplier of the channels (1 unless given).")] = None,
+    width: Annotated[float | None, typer.Option(help="Multiplier of the channels (1, or that of --init).")] = None,
     embedding_size: o.EmbeddingSize = None,
-    input_size: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 112,
+    input_size: o.InputSize = None,
     scale: Annotated[float | None, typer.Option(help="Scale s of the head; its published one unless given.")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin m of the head; its published one unless given.")] = None,
     partial_fc: Annotated[

@@ -22,7 +22,6 @@ from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.load import choose_device
 from facedistill.errors import DataError, UsageError
-from facedistill.preprocessing import Preprocessing
 from facedistill.ranks import rank, ranks
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import fit
@@ -46,7 +45,7 @@ class DistillOptions(TrainingOptions):
     student: str | None = None
     width: float | None = Field(default=None, gt=0)
     embedding_size: int | None = Field(default=None, ge=1)
-    input_size: int = Field(default=112, ge=32)
+    input_size: int | None = Field(default=None, ge=32)
     method: str = "triplet-distillation"
     margin_min: float = Field(default=0.2, ge=0)
     margin_max: float = Field(default=0.5, ge=0)
@@ -118,7 +117,7 @@ def prepare_distillation(
         width=options.width,
         embedding_size=options.embedding_size,
         fresh=BackboneSpec("mobilefacenet", 128 if teacher is None else teacher.embedding_size),
-        preprocessing=Preprocessing(size=options.input_size),
+        input_size=options.input_size,
         init_color=options.init_color,
         note=note,
     )

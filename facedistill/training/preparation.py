@@ -94,7 +94,7 @@ def make_backbone(
     width: float | None,
     embedding_size: int | None,
     fresh: BackboneSpec,
-    preprocessing: Preprocessing,
+    input_size: int | None = None,
     init_color: str | None = None,
     note: Callable[[str], None] | None = None,
 ) -> tuple[nn.Module, BackboneSpec, Preprocessing]:
@@ -106,7 +106,7 @@ def make_backbone(
         width: the width that is asked for, None likewise.
         embedding_size: the embedding size that is asked for, None likewise.
         fresh: what a fresh backbone is where nothing is asked for.
-        preprocessing: of a fresh backbone; one that is started from brings its own.
+        input_size: the input size that is asked for in pixels, None for whatever `init` has, or 112.
         init_color: colour order of published weights.
         note: told what was assumed of them.
 
@@ -122,6 +122,7 @@ def make_backbone(
             fresh.embedding_size if embedding_size is None else embedding_size,
             fresh.width if width is None else width,
         )
+        preprocessing = Preprocessing() if input_size is None else Preprocessing(size=input_size)
         backbone = build_backbone(
             spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
         )
@@ -132,6 +133,7 @@ def make_backbone(
         "backbone": (name, spec.name),
         "width": (width, spec.width),
         "embedding size": (embedding_size, spec.embedding_size),
+        "input size": (input_size, checkpoint.preprocessing.size),
     }
     for what, (wanted, there) in asked.items():
         if wanted is not None and wanted != there:
@@ -238,7 +240,7 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
         if name != "run" and name not in FREE_TO_CHANGE
     }
     data = run.get("data", {})
-    facts["data"] = f"of {data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
+    facts["data"] = f"{data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
     facts["the pair list"] = run.get("benchmark", {}).get("pairs")
     facts["the teacher"] = run.get("teacher", {}).get("fingerprint")
     return facts

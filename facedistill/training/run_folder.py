@@ -54,7 +54,11 @@ class RunFolder:
             raise UsageError("the output is a file, and a folder is needed", place=path)
         there = path.is_dir() and has_state(path)
         if resume == "yes" and not there:
-            raise UsageError("there is no run to resume here", place=path, next_step="Leave --resume out to start one")
+            raise UsageError(
+                "there is no run to resume here",
+                place=path,
+                next_step="Use --resume auto to start one where there is none",
+            )
         self.resumed = resume != "no" and there
         contents = {entry.name for entry in path.iterdir()} - {LOCK} if path.is_dir() else set()
         ours = is_run(path)
@@ -65,7 +69,7 @@ class RunFolder:
             raise UsageError(
                 "the output folder is not empty",
                 place=path,
-                next_step="Use --resume yes, --overwrite or another folder",
+                next_step="Use --resume auto, --overwrite or another folder",
             )
         if occupied and overwrite and not ours:
             raise UsageError(

@@ -15,7 +15,6 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.errors import UsageError
 from facedistill.heads import make_head
 from facedistill.models import default_embedding_size
-from facedistill.preprocessing import Preprocessing
 from facedistill.ranks import rank, ranks
 from facedistill.training.listeners import Listeners, Record
 from facedistill.training.loop import fit
@@ -36,11 +35,11 @@ from facedistill.training.training import Training
 class TeacherOptions(TrainingOptions):
     """Options of a classification run."""
 
-    model: str = "iresnet50"
+    model: str | None = None
     head: str = "arcface"
     embedding_size: int | None = Field(default=None, ge=1)
     width: float | None = Field(default=None, gt=0)
-    input_size: int = Field(default=112, ge=32)
+    input_size: int | None = Field(default=None, ge=32)
     scale: float | None = Field(default=None, gt=0)
     margin: float | None = Field(default=None, ge=0)
     partial_fc: float | None = Field(default=None, gt=0, le=1)
@@ -93,8 +92,8 @@ def prepare_teacher(
         name=options.model,
         width=options.width,
         embedding_size=options.embedding_size,
-        fresh=BackboneSpec(options.model, default_embedding_size(options.model)),
-        preprocessing=Preprocessing(size=options.input_size),
+        fresh=BackboneSpec("iresnet50", default_embedding_size(options.model or "iresnet50")),
+        input_size=options.input_size,
         init_color=options.init_color,
         note=note,
     )

@@ -19,7 +19,7 @@ def test_published_weights_can_be_exported(call: Call, tmp_path: Path, monkeypat
     torch.save(randomised(TFaceMobileFaceNet(32)).state_dict(), weights)
     outcome = call("export", weights, "-o", out)
     assert outcome.status == 2
-    assert "Say rgb or bgr (--color," in outcome.err
+    assert "Say rgb or bgr (--color;" in outcome.err
     exported: list[Checkpoint] = []
 
     def export(checkpoint: Checkpoint, path: Path) -> None:

@@ -77,7 +77,7 @@ def test_init_resume_and_overwrite(
     assert call(*command).status == 0
     again = call(*command)
     assert again.status == 2
-    assert "the output folder is not empty. Use --resume yes, --overwrite or another folder" in again.err
+    assert "the output folder is not empty. Use --resume auto, --overwrite or another folder" in again.err
     resumed = call(*command, "--resume", "yes")
     assert resumed.status == 0
     changed = call(*command, "--resume", "yes", "--lr", 0.5)

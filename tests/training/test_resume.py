@@ -279,7 +279,7 @@ def test_another_data_set_is_refused(dataset: FolderDataset, tmp_path: Path) -> 
     one, other = (open_dataset(f"made-up:6x4,size=64,seed={seed}") for seed in (1, 2))
     train_teacher(one, RunFolder(tmp_path / "run"), teacher_options(batch_size=8))
     again = RunFolder(tmp_path / "run", resume="yes")
-    with pytest.raises(UsageError, match=r"started with data of 24 images \(\w{12}\) and is resumed with of 24 images"):
+    with pytest.raises(UsageError, match=r"started with data 24 images \(\w{12}\) and is resumed with 24 images"):
         train_teacher(other, again, teacher_options(batch_size=8))
 
 

@@ -158,7 +158,7 @@ def test_a_run_is_resumed_only_as_it_was_started(dataset: FolderDataset, faces: 
     with pytest.raises(UsageError, match=r"started with --lr 0\.1 and is resumed with 0\.2"):
         train_teacher(dataset, again, teacher_options(lr=0.2))
     two = open_dataset(faces, identities={"person_000000", "person_000001"})
-    with pytest.raises(UsageError, match=r"started with data of 48 images \(.*\) and is resumed with of 12 images"):
+    with pytest.raises(UsageError, match=r"started with data 48 images \(.*\) and is resumed with 12 images"):
         train_teacher(two, again, teacher_options())
 
 

@@ -87,6 +87,9 @@ class Engine:
         for place, batch in batches:
             with self._gradients_stay_here(place != batches[-1][0]):
                 output, embeddings = self._forward(batch, plan, int(plan.seeds[place]))
+                if place == batches[0][0]:
+                    # Kept until here on the CPU, where memory that is given back and asked for again takes time.
+                    self._optimizer.zero_grad()
                 self._fabric.backward(output.loss / len(batches))
             state.meter.add(output, embeddings, number)
         self._fabric.strategy.precision.unscale_gradients(state.optimizer)
@@ -95,7 +98,8 @@ class Engine:
         )
         state.meter.add_gradient(norm, number)
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        if self._fabric.device.type == "cuda":
+            self._optimizer.zero_grad()  # there memory is dear, and its allocator quick
         # Each process has seen its own images; from here on, whatever is evaluated, averaged or saved is the same.
         mean_over_ranks([buffer for buffer in state.backbone.buffers() if buffer.is_floating_point()])
         if state.average is not None:

@@ -13,8 +13,6 @@ from facedistill.models import BACKBONES, build_backbone
 from facedistill.training.optimization import clip_gradients, make_optimizer
 from facedistill.training.options import TrainingOptions
 
-from ..models.conftest import timm, torchvision_operators  # noqa: F401 - fixtures
-
 MULTIPLY = (nn.Conv1d, nn.Conv2d, nn.Linear)
 DO_NOT = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
 
@@ -88,7 +86,7 @@ def test_what_is_decayed_in_heads(name: str, rate: float | None) -> None:
         "edgenext_xx_small",
     ],
 )
-def test_what_is_decayed_in_models_of_timm(name: str, timm: ModuleType) -> None:  # noqa: F811
+def test_what_is_decayed_in_models_of_timm(name: str, timm: ModuleType) -> None:
     with torch.device("meta"):
         check_groups(timm.create_model(name, pretrained=False, num_classes=8))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from facedistill.models.compact_net import CompactNet
 from facedistill.models.layers import (
     ConvBlock,
     SqueezeExcite,
-    final_map_size,
-    initialise_convolutions,
     multiple_of,
 )
 from facedistill.models.registry import BACKBONES
@@ -82,7 +81,7 @@ class GhostBottleneck(nn.Module):
         return output
 
 
-class GhostFaceNet(nn.Module):
+class GhostFaceNet(CompactNet):
     """GhostFaceNetV1 with a stem of stride 1: 4.06 M parameters and 212 M multiply-adds at width 1.3, 512-d, 112 x 112.
 
     Published are 4.1 M and 216 M, 1 and 2 % more; the batch norms' statistics, 0.03 M, are among the parameters there.
@@ -96,10 +95,9 @@ class GhostFaceNet(nn.Module):
     """
 
     def __init__(self, *, embedding_size: int = 512, width: float = 1.3, input_size: int = 112) -> None:
-        super().__init__()
         channels = multiple_of(STEM_CHANNELS * width, DIVISOR)
         last = multiple_of(LAST_CHANNELS * width, DIVISOR)
-        self.stem = ConvBlock(3, channels, 3)
+        first = ConvBlock(3, channels, 3)
         blocks: list[nn.Module] = []
         for kernel, expanded, outputs, gated, stride in BOTTLENECKS:
             blocks.append(
@@ -113,18 +111,14 @@ class GhostFaceNet(nn.Module):
                 )
             )
             channels = multiple_of(outputs * width, DIVISOR)
-        self.blocks = nn.Sequential(*blocks)
-        self.expand = ConvBlock(channels, last, 1)
-        self.pool = ConvBlock(last, last, final_map_size(input_size, 16), groups=last, padding=0, linear=True)
-        self.embed = nn.Linear(last, embedding_size, bias=False)
-        self.norm = nn.BatchNorm1d(embedding_size)
-        initialise_convolutions(self)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
-        features = self.pool(self.expand(self.blocks(self.stem(images))))
-        output: torch.Tensor = self.norm(self.embed(features.flatten(1)))
-        return output
+        super().__init__(
+            first,
+            blocks,
+            channels=channels,
+            last=last,
+            embedding_size=embedding_size,
+            input_size=input_size,
+        )
 
 
 @BACKBONES.register(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import nn
 
-from facedistill.models.layers import ConvBlock, final_map_size, initialise_convolutions, scaled
+from facedistill.models.compact_net import CompactNet
+from facedistill.models.layers import ConvBlock, scaled
 from facedistill.models.mobilefacenet import Bottleneck
 from facedistill.models.registry import BACKBONES
 
@@ -20,7 +20,7 @@ LARGE = (4, (2, 8, 12, 4))
 STAGES = ((64, 128, 128), (128, 256, 256), (128, 512, 256))
 
 
-class MBF(nn.Module):
+class MBF(CompactNet):
     """2.06 M parameters and 437.5 M multiply-adds at scale 2, 512-d, 112 x 112.
 
     Args:
@@ -40,11 +40,10 @@ class MBF(nn.Module):
         width: float = 1.0,
         input_size: int = 112,
     ) -> None:
-        super().__init__()
         # The grouped convolution has as many groups as the unscaled trunk has channels.
         groups = scaled(64, width)
         channels, last = groups * scale, scaled(512, width)
-        self.stem = ConvBlock(3, channels, 3, stride=2)
+        first = ConvBlock(3, channels, 3, stride=2)
         blocks: list[nn.Module] = []
         if repeats[0] == 1:
             blocks.append(ConvBlock(channels, channels, 3, groups=groups))
@@ -57,18 +56,14 @@ class MBF(nn.Module):
             for _ in range(repeat):
                 blocks.append(Bottleneck(outputs, outputs, expanded=scaled(expanded, width), stride=1))
             channels = outputs
-        self.blocks = nn.Sequential(*blocks)
-        self.expand = ConvBlock(channels, last, 1)
-        self.pool = ConvBlock(last, last, final_map_size(input_size, 16), groups=last, padding=0, linear=True)
-        self.embed = nn.Linear(last, embedding_size, bias=False)
-        self.norm = nn.BatchNorm1d(embedding_size)
-        initialise_convolutions(self)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
-        features = self.pool(self.expand(self.blocks(self.stem(images))))
-        output: torch.Tensor = self.norm(self.embed(features.flatten(1)))
-        return output
+        super().__init__(
+            first,
+            blocks,
+            channels=channels,
+            last=last,
+            embedding_size=embedding_size,
+            input_size=input_size,
+        )
 
 
 def build_mbf(scale: int, repeats: Sequence[int], *, embedding_size: int, width: float, input_size: int) -> nn.Module:

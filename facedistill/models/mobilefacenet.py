@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from facedistill.models.layers import ConvBlock, final_map_size, initialise_convolutions, scaled
+from facedistill.models.compact_net import CompactNet
+from facedistill.models.layers import ConvBlock, scaled
 from facedistill.models.registry import BACKBONES
 
 # Table 1 of the paper: expansion factor t, channels c, repeats n, stride of the first repeat s.
@@ -30,7 +31,7 @@ class Bottleneck(nn.Module):
         return features + output if self.residual else output
 
 
-class MobileFaceNet(nn.Module):
+class MobileFaceNet(CompactNet):
     """MobileFaceNet: 1.00 M parameters and 221 M multiply-adds at width 1, 128-d, 112 x 112.
 
     The expansion is taken from each block's input, as in the paper's table; the embedding is the output of a
@@ -43,7 +44,6 @@ class MobileFaceNet(nn.Module):
     """
 
     def __init__(self, *, embedding_size: int = 128, width: float = 1.0, input_size: int = 112) -> None:
-        super().__init__()
         stem, last = scaled(64, width), scaled(512, width)
         blocks: list[nn.Module] = []
         channels = stem
@@ -58,20 +58,15 @@ class MobileFaceNet(nn.Module):
                     )
                 )
                 channels = scaled(outputs, width)
-        self.stem = nn.Sequential(ConvBlock(3, stem, 3, stride=2), ConvBlock(stem, stem, 3, groups=stem))
-        self.blocks = nn.Sequential(*blocks)
-        self.expand = ConvBlock(channels, last, 1)
-        # "Linear GDConv": each channel is weighed over the whole map, since a face's centre tells more than its rim.
-        self.pool = ConvBlock(last, last, final_map_size(input_size, 16), groups=last, padding=0, linear=True)
-        self.embed = nn.Linear(last, embedding_size, bias=False)
-        self.norm = nn.BatchNorm1d(embedding_size)
-        initialise_convolutions(self)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
-        features = self.pool(self.expand(self.blocks(self.stem(images))))
-        output: torch.Tensor = self.norm(self.embed(features.flatten(1)))
-        return output
+        first = nn.Sequential(ConvBlock(3, stem, 3, stride=2), ConvBlock(stem, stem, 3, groups=stem))
+        super().__init__(
+            first,
+            blocks,
+            channels=channels,
+            last=last,
+            embedding_size=embedding_size,
+            input_size=input_size,
+        )
 
 
 @BACKBONES.register(

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from facedistill.models.compact_net import CompactNet
 from facedistill.models.layers import (
     ConvBlock,
     SqueezeExcite,
-    final_map_size,
-    initialise_convolutions,
     multiple_of,
 )
 from facedistill.models.registry import BACKBONES
@@ -82,7 +81,7 @@ class InvertedResidual(nn.Module):
         return features + output if self.residual else output
 
 
-class MobileNetV3(nn.Module):
+class MobileNetV3(CompactNet):
     """The trunk of MobileNetV3-Large, with a global depthwise convolution and a linear embedding in place of its top.
 
     3.51 M parameters and 215 M multiply-adds at width 1, 512-d, 112 x 112; the paper's net has 219 M.
@@ -97,10 +96,9 @@ class MobileNetV3(nn.Module):
     """
 
     def __init__(self, *, embedding_size: int = 512, width: float = 1.0, input_size: int = 112) -> None:
-        super().__init__()
         channels = multiple_of(STEM_CHANNELS * width, DIVISOR)
         last = multiple_of(LAST_CHANNELS * width, DIVISOR)
-        self.stem = ConvBlock(3, channels, 3, activation=hard_swish)
+        first = ConvBlock(3, channels, 3, activation=hard_swish)
         blocks: list[nn.Module] = []
         for kernel, expanded, outputs, gated, swish, stride in BOTTLENECKS:
             blocks.append(
@@ -115,18 +113,15 @@ class MobileNetV3(nn.Module):
                 )
             )
             channels = multiple_of(outputs * width, DIVISOR)
-        self.blocks = nn.Sequential(*blocks)
-        self.expand = ConvBlock(channels, last, 1, activation=hard_swish)
-        self.pool = ConvBlock(last, last, final_map_size(input_size, 16), groups=last, padding=0, linear=True)
-        self.embed = nn.Linear(last, embedding_size, bias=False)
-        self.norm = nn.BatchNorm1d(embedding_size)
-        initialise_convolutions(self)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
-        features = self.pool(self.expand(self.blocks(self.stem(images))))
-        output: torch.Tensor = self.norm(self.embed(features.flatten(1)))
-        return output
+        super().__init__(
+            first,
+            blocks,
+            channels=channels,
+            last=last,
+            embedding_size=embedding_size,
+            input_size=input_size,
+            activation=hard_swish,
+        )
 
 
 @BACKBONES.register(

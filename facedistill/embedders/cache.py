@@ -2,67 +2,158 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.embedders.embed_dataset import EmbeddedDataset
+from facedistill.data.image_source import ImageSource
+from facedistill.embedders.cache_files import (
+    RowWriter,
+    clear_files,
+    create_files,
+    images_done,
+    map_array,
+    read_keys,
+)
+from facedistill.embedders.cache_manifest import (
+    CHECKSUMS,
+    DIRECTIONS,
+    DONE,
+    FORMAT,
+    KEYS,
+    MAKE_AGAIN,
+    NORMS,
+    Manifest,
+    is_cache_folder,
+    read_manifest,
+)
+from facedistill.embedders.cached_rows import CachedRows
+from facedistill.embedders.embed_dataset import EmbeddedBatch, EmbeddedDataset
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError
-from facedistill.files import write_atomically
 from facedistill.preprocessing import Preprocessing
 from facedistill.shown_name import shown_name
 
-FORMAT = "facedistill-embeddings"
 COMPARED = 1000
 """Images whose bytes are compared where a cache serves another data set than it was made of (ours)."""
 
 
-@dataclass(frozen=True)
 class EmbeddingCache:
     """The embeddings of a data set's images and of their mirror images, by key, as the model gave them.
 
     Args:
-        keys: the N images.
-        original: (N, D) float32, not normalised.
-        mirrored: (N, D) float32, not normalised.
-        model: name of the model.
-        model_fingerprint: SHA-256 of its weights file.
-        preprocessing: what the model did to the crops.
-        dataset_fingerprint: of the data set that was embedded.
+        manifest: of what model and of what data they are.
+        rows: the N embeddings.
+        keys: gives the names of the N images; only asked where rows are looked for by name.
         checksums: (N,) uint32, the CRC-32 of each image's stored bytes, which are the same in every format.
-        place: the file it was read from.
+        place: the folder it was read from.
     """
 
-    keys: list[str]
-    original: npt.NDArray[np.float32]
-    mirrored: npt.NDArray[np.float32]
-    model: str
-    model_fingerprint: str
-    preprocessing: Preprocessing
-    dataset_fingerprint: str
-    checksums: npt.NDArray[np.uint32]
-    place: str = ""
+    def __init__(
+        self,
+        manifest: Manifest,
+        rows: CachedRows,
+        keys: Callable[[], list[str]],
+        checksums: npt.NDArray[np.uint32],
+        place: str = "",
+    ) -> None:
+        self.manifest = manifest
+        self.rows = rows
+        self.checksums = checksums
+        self.place = place
+        self._read_keys = keys
+
+    @classmethod
+    def in_memory(
+        cls,
+        keys: list[str],
+        original: npt.NDArray[np.float32],
+        mirrored: npt.NDArray[np.float32],
+        model: str,
+        model_fingerprint: str,
+        preprocessing: Preprocessing,
+        dataset_fingerprint: str,
+        checksums: npt.NDArray[np.uint32],
+    ) -> EmbeddingCache:
+        """A cache of (N, D) float32 embeddings that lies in no file; rows of NaN are images without one."""
+        size = int(original.shape[1])
+        manifest = Manifest(model, model_fingerprint, preprocessing, size, dataset_fingerprint, len(keys))
+        rows = CachedRows.in_memory(original, mirrored, key_of=keys.__getitem__)
+        return cls(manifest, rows, lambda: keys, checksums)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The names of the N images."""
+        return self._read_keys()
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.manifest.model
+
+    @property
+    def model_fingerprint(self) -> str:
+        """SHA-256 of its weights file."""
+        return self.manifest.model_fingerprint
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the model did to the crops."""
+        return self.manifest.preprocessing
+
+    @property
+    def dataset_fingerprint(self) -> str:
+        """Of the data set that was embedded."""
+        return self.manifest.dataset_fingerprint
 
     @property
     def embedding_size(self) -> int:
         """D."""
-        return int(self.original.shape[1])
+        return self.manifest.embedding_size
 
-    def of(self, dataset: FaceDataset) -> EmbeddedDataset:
+    @property
+    def original(self) -> npt.NDArray[np.float32]:
+        """(N, D) float32, all of them in memory."""
+        return self.rows.original
+
+    @property
+    def mirrored(self) -> npt.NDArray[np.float32]:
+        """(N, D) float32, all of them in memory."""
+        return self.rows.mirrored
+
+    def check_teacher(self, embedder: Embedder) -> None:
+        """ModelFileError where the cache is of other weights, sizes or preprocessing than `embedder` has."""
+        difference = self.manifest.difference(embedder)
+        if difference is not None:
+            raise ModelFileError(
+                f"the cache is {difference}", place=self.place or None, next_step="Make one with facedistill embed"
+            )
+
+    def of(self, dataset: FaceDataset) -> CachedRows:
         """The rows of `dataset`'s images, in its order; it may be a part of what was embedded, or it in another format.
 
         Raises:
-            ModelFileError: an image is not in the cache, or was another when it was embedded. Where the data set is
-                not the very one that was embedded, a sample of the images is compared for that.
+            ModelFileError: an image is not in the cache, was another when it was embedded, or has an embedding of
+                norm zero or infinity. Where the data set is not the very one that was embedded, a sample of the images
+                is compared.
         """
+        if dataset.fingerprint == self.dataset_fingerprint and len(dataset) == len(self.rows):
+            found = self.rows.part(np.arange(len(dataset)), dataset.key)
+        else:
+            rows = self._find(dataset)
+            self.compare_images(dataset, rows, sample=COMPARED)
+            found = self.rows.part(rows, dataset.key)
+        found.check()
+        return found
+
+    def _find(self, dataset: FaceDataset) -> npt.NDArray[np.int64]:
         row_of = {key: row for row, key in enumerate(self.keys)}
         wanted = [dataset.key(index) for index in range(len(dataset))]
         missing = [key for key in wanted if key not in row_of]
@@ -72,18 +163,21 @@ class EmbeddingCache:
                 place=self.place or None,
                 next_step="It was made of another data set; make one of this with facedistill embed",
             )
-        rows = np.array([row_of[key] for key in wanted], dtype=np.int64)
-        if dataset.fingerprint != self.dataset_fingerprint:
-            self._compare_sample(dataset, rows)
-        return EmbeddedDataset(self.original[rows], self.mirrored[rows], ())
+        return np.array([row_of[key] for key in wanted], dtype=np.int64)
 
-    def _compare_sample(self, dataset: FaceDataset, rows: npt.NDArray[np.int64]) -> None:
-        """ModelFileError where an image of a sample is not what it was: equal names prove little, 000001 least."""
-        sample = np.random.default_rng(0).permutation(len(dataset))[:COMPARED].tolist()
-        others = [index for index in sample if checksum(dataset, index) not in (0, int(self.checksums[rows[index]]))]
+    def compare_images(self, dataset: FaceDataset, rows: npt.NDArray[np.int64], *, sample: int) -> None:
+        """ModelFileError where an image of a sample is not what it was: equal names prove little, 000001 least.
+
+        Args:
+            dataset: the images.
+            rows: (len(dataset),) the row of each.
+            sample: how many are compared.
+        """
+        drawn = np.random.default_rng(0).permutation(len(dataset))[:sample].tolist()
+        others = [index for index in drawn if checksum(dataset, index) not in (0, int(self.checksums[rows[index]]))]
         if others:
             raise ModelFileError(
-                f"the cache was made of other images of the same names: {len(others)} of {len(sample)} compared are "
+                f"the cache was made of other images of the same names: {len(others)} of {len(drawn)} compared are "
                 f"different, such as '{shown_name(dataset.key(others[0]))}'",
                 place=self.place or None,
                 next_step="Make one of this data set with facedistill embed",
@@ -91,22 +185,22 @@ class EmbeddingCache:
 
 
 def make_cache(embedder: Embedder, dataset: FaceDataset, embedded: EmbeddedDataset) -> EmbeddingCache:
-    """A cache of what `embed_dataset` gave for the whole of `dataset`, mirrored images included."""
+    """A cache in memory of what `embed_dataset` gave for the whole of `dataset`, mirrored images included."""
     if embedded.mirrored is None:
         raise ValueError("a cache needs the embeddings of the mirrored images too")
-    return EmbeddingCache(
-        keys=[dataset.key(index) for index in range(len(dataset))],
-        original=embedded.original,
-        mirrored=embedded.mirrored,
-        model=embedder.name,
-        model_fingerprint=embedder.fingerprint,
-        preprocessing=embedder.preprocessing,
-        dataset_fingerprint=dataset.fingerprint,
-        checksums=np.array([checksum(dataset, index) for index in range(len(dataset))], dtype=np.uint32),
+    return EmbeddingCache.in_memory(
+        [dataset.key(index) for index in range(len(dataset))],
+        embedded.original,
+        embedded.mirrored,
+        embedder.name,
+        embedder.fingerprint,
+        embedder.preprocessing,
+        dataset.fingerprint,
+        np.array([checksum(dataset, index) for index in range(len(dataset))], dtype=np.uint32),
     )
 
 
-def checksum(dataset: FaceDataset, index: int) -> int:
+def checksum(dataset: ImageSource, index: int) -> int:
     """The CRC-32 of an image's stored bytes, 0 where they cannot be read."""
     try:
         return zlib.crc32(dataset.encoded(index))
@@ -115,21 +209,32 @@ def checksum(dataset: FaceDataset, index: int) -> int:
 
 
 def save_cache(path: Path, cache: EmbeddingCache) -> None:
-    """Write a cache as one safetensors file, atomically."""
-    metadata = {
-        "format": FORMAT,
-        "keys": json.dumps(cache.keys),
-        "model": cache.model,
-        "model_fingerprint": cache.model_fingerprint,
-        "preprocessing": json.dumps(cache.preprocessing.to_dict()),
-        "dataset_fingerprint": cache.dataset_fingerprint,
-    }
-    tensors = {"original": cache.original, "mirrored": cache.mirrored, "checksums": cache.checksums}
-    write_atomically(path, save(tensors, metadata=metadata))
+    """Write a cache that is held in memory into a folder, as a finished one; a cache there is replaced.
+
+    Raises:
+        ModelFileError: an embedding has the norm 0 or is infinite.
+    """
+    cache.rows.check()
+    path.mkdir(parents=True, exist_ok=True)
+    clear_files(path)
+    manifest = replace(cache.manifest, finished=False)
+    create_files(path, manifest, cache.keys)
+    with RowWriter(path, manifest) as writer:
+        for which, original, mirrored in cache.rows.pieces():
+            indices = np.arange(which.start, which.stop)
+            writer.write(EmbeddedBatch(indices, original, mirrored), cache.checksums[which])
+    missing = int((~cache.rows.present).sum())
+    replace(manifest, finished=True, missing=missing).write(path)
+    (path / DONE).unlink()
 
 
 def is_cache(path: Path) -> bool:
-    """Whether the file at `path` is a cache of embeddings."""
+    """Whether there is a cache of embeddings at `path`, finished or not, of this version or the first."""
+    return is_cache_folder(path) if path.is_dir() else is_first_version(path)
+
+
+def is_first_version(path: Path) -> bool:
+    """Whether a file is a cache of version 1, which was a single file."""
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
@@ -140,22 +245,40 @@ def is_cache(path: Path) -> bool:
 
 
 def load_cache(path: Path) -> EmbeddingCache:
-    """Read a cache written by `save_cache`; ModelFileError where it is none or is damaged."""
-    try:
-        with safe_open(path, framework="np") as stream:
-            metadata = stream.metadata() or {}
-            original, mirrored = stream.get_tensor("original"), stream.get_tensor("mirrored")
-            checksums = stream.get_tensor("checksums")
-        return EmbeddingCache(
-            keys=json.loads(metadata["keys"]),
-            original=original,
-            mirrored=mirrored,
-            model=metadata["model"],
-            model_fingerprint=metadata["model_fingerprint"],
-            preprocessing=Preprocessing.from_dict(json.loads(metadata["preprocessing"]), place=path),
-            dataset_fingerprint=metadata["dataset_fingerprint"],
-            checksums=checksums,
-            place=str(path),
+    """Open a finished cache; its rows stay in the file until they are looked up.
+
+    Raises:
+        ModelFileError: it is not finished, is damaged, is none, or is of another version.
+    """
+    if is_first_version(path):
+        raise ModelFileError(
+            "the cache was made by an earlier version of facedistill",
+            place=path,
+            next_step="Make it again with facedistill embed; a cache is a folder now",
         )
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelFileError(f"the cache of embeddings cannot be read ({error})", place=path) from error
+    if not path.is_dir() or not is_cache_folder(path):
+        raise ModelFileError("there is no cache of embeddings here", place=path)
+    manifest = read_manifest(path)
+    if not manifest.finished:
+        raise ModelFileError(
+            f"the cache is not finished: {images_done(path, manifest)} of {manifest.images} images are embedded",
+            place=path,
+            next_step="Run facedistill embed again, as before; it goes on where it was",
+        )
+    return open_cache(path, manifest)
+
+
+def open_cache(path: Path, manifest: Manifest) -> EmbeddingCache:
+    """The cache at `path` as far as it is written; ModelFileError where its files are not what the manifest says."""
+    images = manifest.images
+    directions = map_array(path / DIRECTIONS, (images, 2, manifest.embedding_size), np.float16)
+    norms = map_array(path / NORMS, (images, 2), np.float32)
+    checksums = map_array(path / CHECKSUMS, (images,), np.uint32)
+    if not (path / KEYS).is_file():
+        raise ModelFileError(f"the cache is damaged: it has no {KEYS}", place=path, next_step=MAKE_AGAIN)
+
+    def keys() -> list[str]:
+        return read_keys(path, images)
+
+    rows = CachedRows(directions, norms, key_of=lambda index: keys()[index], place=str(path))
+    return EmbeddingCache(manifest, rows, keys, checksums, str(path))

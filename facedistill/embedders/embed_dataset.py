@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,20 @@ class EmbeddedDataset:
     def summed(self) -> npt.NDArray[np.float32]:
         """(N, D) float32: original plus mirrored, the descriptor of the verification protocols."""
         return self.original if self.mirrored is None else self.original + self.mirrored
+
+
+class EmbeddedBatch(NamedTuple):
+    """Some images as the network gives them, not normalised; rows of images that cannot be decoded are NaN.
+
+    Attributes:
+        indices: (B,) which images of the data set.
+        original: (B, D) float32.
+        mirrored: (B, D) float32, of the images turned left to right; None where they were not asked for.
+    """
+
+    indices: npt.NDArray[np.int64]
+    original: npt.NDArray[np.float32]
+    mirrored: npt.NDArray[np.float32] | None
 
 
 def embed_dataset(
@@ -73,20 +88,14 @@ def embed_dataset(
     mirrored = np.empty_like(original) if mirror else None
     sizes: set[tuple[int, int]] = set()
     done = 0
-    for indices, decoded in _decoded_batches(embedder, dataset, wanted, batch_size, sizes, on_corrupt):
-        rows = done + np.flatnonzero([crop is not None for crop in decoded])
-        corrupt = done + np.flatnonzero([crop is None for crop in decoded])
-        done += len(indices)
-        for target in (original, mirrored):
-            if target is not None:
-                target[corrupt] = np.nan
-        if len(rows):
-            crops = np.stack([crop for crop in decoded if crop is not None])
-            original[rows] = embedder.embed(crops)
-            _check_finite(original[rows], embedder, dataset, wanted[rows])
-            if mirrored is not None:
-                mirrored[rows] = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-                _check_finite(mirrored[rows], embedder, dataset, wanted[rows])
+    for batch in embed_batches(
+        embedder, dataset, wanted, batch_size=batch_size, mirror=mirror, on_corrupt=on_corrupt, sizes=sizes
+    ):
+        rows = slice(done, done + len(batch.indices))
+        done = rows.stop
+        original[rows] = batch.original
+        if mirrored is not None:
+            mirrored[rows] = batch.mirrored
         if progress is not None:
             progress(done, len(wanted))
     if shared and ranks() > 1:
@@ -94,6 +103,56 @@ def embed_dataset(
         original = share_rows(original, count, device=device)
         mirrored = None if mirrored is None else share_rows(mirrored, count, device=device)
     return EmbeddedDataset(original, mirrored, tuple(sorted(sizes)))
+
+
+def embed_batches(
+    embedder: Embedder,
+    dataset: ImageSource,
+    wanted: npt.NDArray[np.int64],
+    *,
+    batch_size: int,
+    mirror: bool = True,
+    on_corrupt: Callable[[str, DataError], None] | None = None,
+    sizes: set[tuple[int, int]] | None = None,
+) -> Iterator[EmbeddedBatch]:
+    """The images of `wanted` in order, `batch_size` at a time; see `embed_dataset`, whose errors it raises.
+
+    Crops are resized to the model's size in the threads that decode them. A model that resizes them itself, because
+    it has several sizes, says so by an attribute `takes_any_size` that is True, and gets the crops as they are.
+
+    Args:
+        embedder: any model.
+        dataset: any source of images.
+        wanted: (N,) the images to embed.
+        batch_size: images a call of the network.
+        mirror: embed the mirrored images as well.
+        on_corrupt: told the key and the error of an image that cannot be decoded; None raises the error.
+        sizes: takes in the distinct (height, width) of the images before any resizing.
+    """
+    for indices, decoded in _decoded_batches(
+        embedder, dataset, wanted, batch_size, set() if sizes is None else sizes, on_corrupt
+    ):
+        original = np.full((len(indices), embedder.embedding_size), np.nan, dtype=np.float32)
+        mirrored = np.full_like(original, np.nan) if mirror else None
+        for rows, crops in _of_one_size(decoded):
+            original[rows] = embedder.embed(crops)
+            _check_finite(original[rows], embedder, dataset, indices[rows])
+            if mirrored is not None:
+                mirrored[rows] = embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+                _check_finite(mirrored[rows], embedder, dataset, indices[rows])
+        yield EmbeddedBatch(indices, original, mirrored)
+
+
+def _of_one_size(
+    decoded: list[npt.NDArray[np.uint8] | None],
+) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:
+    """The crops that there are, those of one size together: their places, and the crops as one array."""
+    by_size: dict[tuple[int, ...], list[tuple[int, npt.NDArray[np.uint8]]]] = {}
+    for row, crop in enumerate(decoded):
+        if crop is not None:
+            by_size.setdefault(crop.shape, []).append((row, crop))
+    for found in by_size.values():
+        yield [row for row, _ in found], np.stack([crop for _, crop in found])
 
 
 def _decoded_batches(
@@ -104,7 +163,8 @@ def _decoded_batches(
     sizes: set[tuple[int, int]],
     on_corrupt: Callable[[str, DataError], None] | None,
 ) -> Iterator[tuple[npt.NDArray[np.int64], list[npt.NDArray[np.uint8] | None]]]:
-    """Indices and (S, S, 3) uint8 crops of the model's size, None for corrupt ones; adds their sizes to `sizes`."""
+    """Indices and uint8 crops of the model's size, None for corrupt ones; adds their sizes to `sizes`."""
+    as_they_are = getattr(embedder, "takes_any_size", False)
 
     def decode(index: int) -> npt.NDArray[np.uint8] | None:
         try:
@@ -115,6 +175,8 @@ def _decoded_batches(
             on_corrupt(dataset.key(index), error)
             return None
         sizes.add((image.shape[0], image.shape[1]))
+        if as_they_are:
+            return image
         # One by one, since crops of different sizes make no batch before they are resized.
         return np.asarray(embedder.preprocessing.resize(image[np.newaxis])[0])
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn import functional
 
 from facedistill.checkpoint import Checkpoint
 from facedistill.models.layers import channels_last
@@ -52,6 +53,18 @@ class TorchEmbedder:
             device=device,
             fingerprint=checkpoint.fingerprint,
         )
+
+    def prepare(self, views: torch.Tensor) -> torch.Tensor:
+        """(N, S, S, 3) uint8 RGB on this device -> (N, 3, size, size) float, the network's input, resized if need be.
+
+        Resizing stays on the device, by torch; it rounds otherwise than `embed`, which resizes by OpenCV.
+        """
+        size = self.preprocessing.size
+        if views.shape[1] != size:
+            moved = views.permute(0, 3, 1, 2).float()
+            moved = functional.interpolate(moved, size=(size, size), mode="bilinear", antialias=True)
+            views = moved.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return self.preprocessing.to_tensor(views)
 
     @torch.inference_mode()
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

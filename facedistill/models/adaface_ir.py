@@ -85,6 +85,11 @@ class AdaFaceIR(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_size, affine=False)
         initialise_convolutions(self)
 
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the last map, (N, C, S / 16, S / 16)."""
+        return self.tail
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
         features = self.dropout(self.tail(self.blocks(self.stem(images))))

@@ -44,6 +44,11 @@ class CompactNet(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_size)
         initialise_convolutions(self)
 
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the last map, (N, C, S / 16, S / 16)."""
+        return self.expand
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
         features = self.pool(self.expand(self.blocks(self.stem(images))))

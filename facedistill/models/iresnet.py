@@ -79,6 +79,11 @@ class IResNet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0.0, 0.1)
 
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the last map, (N, C, S / 16, S / 16)."""
+        return self.tail
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
         features = self.tail(self.blocks(self.stem(images)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,17 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.net = net
         self.norm = nn.BatchNorm1d(embedding_size)
+
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the last map or the tokens, as timm's own description of the net has it."""
+        described: Any = self.net.feature_info
+        return self.net.get_submodule(described[-1]["module"])
+
+    @property
+    def features_end_with_channels(self) -> bool:
+        """Whether maps are (N, H, W, C), as those of Swin transformers."""
+        return getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""

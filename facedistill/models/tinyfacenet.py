@@ -37,6 +37,11 @@ class TinyFaceNet(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_size)
         initialise_convolutions(self)
 
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the last map, (N, C, S / 16, S / 16)."""
+        return self.blocks
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
         output: torch.Tensor = self.norm(self.embed(self.pool(self.blocks(images)).flatten(1)))

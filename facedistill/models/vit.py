@@ -118,6 +118,11 @@ class VisionTransformer(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
+    @property
+    def feature_layer(self) -> nn.Module:
+        """Gives the tokens, (N, T, channels)."""
+        return self.tail
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float -> (N, D) float embeddings, not normalised."""
         tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions

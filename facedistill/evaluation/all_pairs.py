@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +109,7 @@ def evaluate_all_pairs(
         DataError: an image cannot be decoded, or the identities make no genuine or no impostor pair.
         ModelFileError: an embedding is not finite or has no direction.
     """
-    _count_pairs(dataset.labels, name)
+    count_pairs(dataset.labels, name)
     embedded = embed_dataset(embedder, dataset, batch_size=batch_size, progress=progress)
     keys = [dataset.key(index) for index in range(len(dataset))]
     return all_pairs(
@@ -139,17 +139,17 @@ def all_pairs(
     Raises:
         DataError: the labels make no genuine or no impostor pair.
     """
-    genuine, impostor = _count_pairs(labels, name)
+    genuine, impostor = count_pairs(labels, name)
     resolvable = {far: impostor >= impostors_needed(far) for far in fars}
     kept = 1 + max((accepted_impostors(far, impostor) for far in fars if resolvable[far]), default=0)
     near = _Largest(kept)
     together = np.empty(genuine, dtype=np.float32)
     filled = 0
-    for cosines, same in _blocks(np.asarray(embeddings, dtype=np.float32), labels):
-        found = cosines[same]
+    for block in pair_blocks(np.asarray(embeddings, dtype=np.float32), labels, cells=_CELLS_AT_ONCE):
+        found = block.cosines[block.genuine]
         together[filled : filled + len(found)] = found
         filled += len(found)
-        near.add(cosines[~same])
+        near.add(block.cosines[block.impostor])
     nearest = near.sorted()
     points: dict[str, OperatingPoint | None] = {}
     for far in fars:
@@ -165,7 +165,7 @@ def all_pairs(
     )
 
 
-def _count_pairs(labels: npt.NDArray[np.int64], name: str) -> tuple[int, int]:
+def count_pairs(labels: npt.NDArray[np.int64], name: str) -> tuple[int, int]:
     """How many genuine and impostor pairs there are; DataError where a kind is absent."""
     sizes = np.unique(labels, return_counts=True)[1]
     genuine = int(np.sum(sizes * (sizes - 1) // 2))
@@ -179,18 +179,34 @@ def _count_pairs(labels: npt.NDArray[np.int64], name: str) -> tuple[int, int]:
     return genuine, impostor
 
 
-def _blocks(
-    embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-    """The cosines of all pairs i < j, and whether their labels agree, in flat pieces."""
+class PairBlock(NamedTuple):
+    """Images `start`, `start + 1`, ... (the rows) beside `start` and all that follow it (the columns).
+
+    Args:
+        start: the image of the first row and of the first column.
+        cosines: (R, C) float32.
+        genuine: (R, C) bool, pairs of one person.
+        impostor: (R, C) bool, pairs of two people; a pair that an earlier cell holds is in neither.
+    """
+
+    start: int
+    cosines: npt.NDArray[np.float32]
+    genuine: npt.NDArray[np.bool_]
+    impostor: npt.NDArray[np.bool_]
+
+
+def pair_blocks(
+    embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, cells: int
+) -> Iterator[PairBlock]:
+    """Every pair of different images once, in blocks of at most `cells` cells or one row; (N, D) unit embeddings."""
     start = 0
     while start < len(labels) - 1:
         # The rows of a block are compared with all that follow, so blocks grow as fewer do.
-        stop = min(len(labels), start + max(1, _CELLS_AT_ONCE // (len(labels) - start)))
+        stop = min(len(labels), start + max(1, cells // (len(labels) - start)))
         cosines = embeddings[start:stop] @ embeddings[start:].T
         later = np.arange(start, len(labels)) > np.arange(start, stop)[:, np.newaxis]
         same = labels[start:stop, np.newaxis] == labels[start:]
-        yield cosines[later], same[later]
+        yield PairBlock(start, cosines, later & same, later & ~same)
         start = stop
 
 

@@ -1,6 +1,45 @@
 """Losses that pass the teacher's similarity structure to the student, by registry name, and the mining of triplets."""
 
-from facedistill.distill import cosine, triplet
-from facedistill.distill.method import METHODS, MethodOptions
+from facedistill.distill import (
+    adadistill,
+    adadistill_fixed,
+    cckd,
+    cosine,
+    cross_architecture,
+    darkrank,
+    ekd,
+    gkd,
+    hinton_kd,
+    margin_distillation,
+    margin_softmax,
+    mse,
+    rkd,
+    shrinkteanet,
+    similarity_distribution,
+    sp,
+    triplet,
+)
+from facedistill.distill.method import METHODS, MethodKind, MethodOptions
 
-__all__ = ["METHODS", "MethodOptions", "cosine", "triplet"]
+__all__ = [
+    "METHODS",
+    "MethodKind",
+    "MethodOptions",
+    "adadistill",
+    "adadistill_fixed",
+    "cckd",
+    "cosine",
+    "cross_architecture",
+    "darkrank",
+    "ekd",
+    "gkd",
+    "hinton_kd",
+    "margin_distillation",
+    "margin_softmax",
+    "mse",
+    "rkd",
+    "shrinkteanet",
+    "similarity_distribution",
+    "sp",
+    "triplet",
+]

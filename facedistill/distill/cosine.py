@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-from torch.nn import functional
 
-from facedistill.distill.method import METHODS, DistillationBatch, MethodOptions, Needs
+from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
+from facedistill.distill.similarity import unit_rows
 from facedistill.loss import Figure, LossAndFigures
 
 
-class CosineDistillation(nn.Module):
+class CosineOptions(MethodOptions):
+    """It has none."""
+
+
+@register_method(
+    "cosine",
+    options=CosineOptions,
+    needs=Needs(equal_sizes=True),
+    summary="1 - cos between student and teacher embeddings",
+    source="arXiv 2003.02586 (its comparison)",
+    formula="L = mean over images i of 1 - cos(s_i, t_i)\ns_i, t_i: embeddings of the student and of the teacher",
+    published=(
+        "IResNet-100 -> MobileFaceNet (512-d), MS1MV2, beside ArcFace: LFW 99.55, CFP-FP 91.90, AgeDB-30 96.01, "
+        "MegaFace rank-1 90.73\nthe same student without a teacher: 99.51, 92.68, 96.13, 90.62\n"
+        "(MarginDistillation's repository)"
+    ),
+)
+class CosineDistillation:
     """1 - cos(student, teacher), averaged over the batch; half the squared distance between the unit vectors.
 
     Both sides are normalised first: the lengths of the teacher's embeddings say how sharp a crop is, not who it is.
+    An embedding of length 0 counts as orthogonal to every other.
     """
 
-    needs = Needs(equal_sizes=True)
+    def __init__(self, options: CosineOptions, setting: Setting) -> None:
+        pass
 
-    def forward(self, batch: DistillationBatch) -> LossAndFigures:
-        """Mean of 1 - cos over the batch, in float32."""
-        with torch.autocast(batch.student.device.type, enabled=False):
-            cosine = functional.cosine_similarity(batch.student.float(), batch.teacher.float())
-        size = torch.full_like(cosine[0], len(cosine))
-        return LossAndFigures(1 - cosine.mean(), {"cosine": Figure(cosine.detach().sum(), size)})
+    def __call__(self, batch: DistillationBatch) -> LossAndFigures:
+        """Mean of 1 - cos over the batch."""
+        cosine = cosine_with_teacher(batch)
+        return LossAndFigures(1 - cosine.mean(), {"cosine": cosine_figure(cosine)})
 
 
-@METHODS.register("cosine", summary="1 - cos between student and teacher embeddings", source="arXiv 1905.10620")
-def cosine(options: MethodOptions) -> CosineDistillation:
-    """Cosine distillation; it has no options."""
-    return CosineDistillation()
+def cosine_with_teacher(batch: DistillationBatch) -> torch.Tensor:
+    """(B,) cosine between the two embeddings of each image, in float32 or better, with gradient to the student."""
+    with torch.autocast(batch.student.device.type, enabled=False):
+        return (unit_rows(batch.student) * unit_rows(batch.teacher.detach())).sum(dim=1)
+
+
+def cosine_figure(cosine: torch.Tensor) -> Figure:
+    """The mean of cosines (B,) as a figure to log."""
+    total = cosine.detach().sum()
+    return Figure(total, torch.full_like(total, len(cosine)))

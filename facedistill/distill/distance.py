@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch.nn import functional
 
 DistanceKind = Literal["squared-l2", "angle"]
 
 # arccos has no gradient at cos = +-1; this is the nearest float32 cosine at which it has a useful one.
 ANGLE_EPSILON = 1e-6
+# A row shorter than this is no direction. It is left as it is: dividing by its length would make its gradient endless.
+SHORTEST = 1e-12
 
 
 def pairwise_distance(embeddings: torch.Tensor, kind: DistanceKind = "squared-l2") -> torch.Tensor:
     """Distances between all embeddings of a batch, computed in float32 whatever the autocast says.
 
     Args:
-        embeddings: (B, D), of any scale; normalised here.
+        embeddings: (B, D), of any scale; normalised here. A row of zeros is as far from every other as one at a right
+            angle to it.
         kind: "squared-l2" for |a - b|^2 = 2 - 2 cos between unit vectors, in 0..4; "angle" for arccos(cos) in
             radians, in 0..pi.
 
@@ -26,7 +28,8 @@ def pairwise_distance(embeddings: torch.Tensor, kind: DistanceKind = "squared-l2
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         precise = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        unit = functional.normalize(precise)
+        length = precise.norm(dim=1, keepdim=True)
+        unit = precise / torch.where(length > SHORTEST, length, torch.ones_like(length))
         cosine = unit @ unit.T
         if kind == "angle":
             return torch.arccos(cosine.clamp(-1 + ANGLE_EPSILON, 1 - ANGLE_EPSILON))

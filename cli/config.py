@@ -36,15 +36,23 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         name = str(key).replace("_", "-")
         if name not in known:
             raise unknown_name(f"option of {ctx.info_name}", name, known)
-        defaults[known[name]] = value
+        parameter = known[name]
+        defaults[parameter.name] = several(value) if parameter.multiple else value
     ctx.default_map = defaults
     return path
 
 
-def option_names(ctx: typer.Context) -> dict[str, str]:
+def several(value: Any) -> Any:
+    """The values of an option that may be repeated, written as a list, as one of them, or as a mapping."""
+    if isinstance(value, dict):
+        return [f"{name}={item}" for name, item in value.items()]
+    return value if isinstance(value, list) else [value]
+
+
+def option_names(ctx: typer.Context) -> dict[str, Any]:
     """What an option is called on the command line, without its dashes -> the parameter it sets."""
     return {
-        spelling.lstrip("-"): parameter.name
+        spelling.lstrip("-"): parameter
         for parameter in ctx.command.params
         for spelling in parameter.opts
         if parameter.name and parameter.name != "config" and (spelling.startswith("--") or spelling == parameter.name)

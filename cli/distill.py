@@ -19,9 +19,10 @@ def distill(
     data: o.Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     teacher: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="T", help="A run, checkpoint, published weights, ONNX file, or a cache of embeddings of DATA."
+            metavar="T",
+            help="A run, checkpoint, published weights, ONNX file, or a cache of embeddings of DATA. Repeatable.",
         ),
     ] = None,
     student: Annotated[
@@ -31,19 +32,26 @@ def distill(
     embedding_size: o.EmbeddingSize = None,
     input_size: o.InputSize = None,
     method: Annotated[
-        str, typer.Option(help="See facedistill methods.", rich_help_panel=METHOD)
+        str,
+        typer.Option(
+            metavar="NAME[:WEIGHT]",
+            help="What the student is taught by: see facedistill methods.",
+            rich_help_panel=METHOD,
+        ),
     ] = "triplet-distillation",
-    margin_min: Annotated[
-        float, typer.Option(help="triplet-distillation: lowest margin.", rich_help_panel=METHOD)
-    ] = 0.2,
-    margin_max: Annotated[
-        float, typer.Option(help="triplet-distillation: highest margin.", rich_help_panel=METHOD)
-    ] = 0.5,
-    margin: Annotated[float, typer.Option(help="triplet: the fixed margin.", rich_help_panel=METHOD)] = 0.35,
-    alpha: Annotated[float, typer.Option(help="Width of the semi-hard band.", rich_help_panel=METHOD)] = 0.35,
-    distance: Annotated[
-        str, typer.Option(help="Distance of the triplets: squared-l2 or angle.", rich_help_panel=METHOD)
-    ] = "squared-l2",
+    plus: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:WEIGHT]", help="Another term of the loss. Repeatable.", rich_help_panel=METHOD),
+    ] = None,
+    set_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[NAME.]OPTION=VALUE",
+            help="An option of a method, such as margin_max=1; facedistill methods NAME lists them. Repeatable.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     images_per_identity: Annotated[
         int, typer.Option(help="Images of one person in a batch.", rich_help_panel=METHOD)
     ] = 4,
@@ -66,31 +74,63 @@ def distill(
         float | None,
         typer.Option(help="Standard deviation of such a teacher, 0..255 scale.", rich_help_panel=TEACHER),
     ] = None,
+    teacher_weight: Annotated[
+        list[float] | None,
+        typer.Option(metavar="W", help="Of several teachers, the weight of each.", rich_help_panel=TEACHER),
+    ] = None,
+    teacher_combine: Annotated[
+        str,
+        typer.Option(
+            metavar="concat|mean",
+            help="Of several: put their embeddings beside one another, or average them (of one space).",
+            rich_help_panel=TEACHER,
+        ),
+    ] = "concat",
+    cache: Annotated[
+        str,
+        typer.Option(
+            metavar="once|auto|off",
+            help="Embed every crop before the first step; auto: and keep that for other runs; off: let the "
+            "teacher look at every augmented view, which takes longer.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = "once",
     *,
     shared: TrainingArguments,
 ) -> None:
-    """Train a compact student to follow a teacher."""
+    """Train a compact student to follow a teacher, by one method or by several at once."""
     arguments = dict(locals()) | shared.to_dict()
-    from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
-    from facedistill.embedders.embedder import Embedder
-    from facedistill.embedders.load import load_embedder
-    from facedistill.training.distill import DistillOptions, prepare_distillation
+    from facedistill.embedders.load_teacher import load_teacher
+    from facedistill.training.distill import prepare_distillation
+    from facedistill.training.distill_options import DistillOptions
     from facedistill.training.options import select_options
 
     from .console import note
     from .training import inputs_of, listeners_of, open_run, train
 
+    arguments["set"], arguments["plus"] = set_option or (), plus or ()
     options = select_options(DistillOptions, arguments)
-    teacher_model: EmbeddingCache | Embedder | None = None
-    if teacher is not None and is_cache(teacher):
-        teacher_model = load_cache(teacher)
-    elif teacher is not None:
-        teacher_model = load_embedder(
-            teacher, device=shared.device, color=teacher_color, mean=teacher_mean, std=teacher_std, note=note
-        )
+    taught_by = load_teacher(
+        teacher or [],
+        weights=teacher_weight or None,
+        combine=teacher_combine,
+        device=shared.device,
+        color=teacher_color,
+        mean=teacher_mean,
+        std=teacher_std,
+        note=note,
+    )
+    run_of_teacher = teacher[0] if teacher and len(teacher) == 1 and teacher[0].is_dir() else None
     dataset, follow, run = open_run(data, out, shared)
     with listeners_of(shared, options.epochs, follow) as listeners:
         training = prepare_distillation(
-            dataset, teacher_model, run, options, init=shared.init, inputs=inputs_of(arguments), listeners=listeners
+            dataset,
+            taught_by,
+            run,
+            options,
+            teacher_run=run_of_teacher,
+            init=shared.init,
+            inputs=inputs_of(arguments),
+            listeners=listeners,
         )
         train(training, shared)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import options as o
-from .console import note, print_table, write_json
+from .console import note, print_table, say, write_json
 
 if TYPE_CHECKING:
-    from facedistill.registry import Registry
+    from facedistill.distill import MethodKind
+    from facedistill.registry import Entry, Registry
 
 
 def models(
@@ -88,11 +90,85 @@ def heads(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
     list_registry("Margin heads", HEADS, json_file, quiet)
 
 
-def methods(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:
-    """List the distillation methods."""
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="One method, such as triplet-distillation.", show_default=False)
+    ] = None,
+    json_file: o.JsonFile = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """List the distillation methods, or one with its formula and options."""
     from facedistill.distill import METHODS
 
-    list_registry("Distillation methods", METHODS, json_file, quiet)
+    if name is not None:
+        METHODS[name]
+        fact = next(fact for fact in map(method_facts, METHODS) if fact["name"] == name)
+        print_method(fact, quiet=quiet)
+        write_json(json_file, fact)
+        return
+    facts = [method_facts(entry) for entry in METHODS]
+    rows = [
+        (
+            fact["name"],
+            fact["summary"],
+            ", ".join(fact["needs"]) or "nothing",
+            quoted(fact["published"]) or "-",
+            fact["source"],
+        )
+        for fact in facts
+    ]
+    columns = ("name", "what it is", "needs", "published: LFW, IJB-C at 1e-4", "source")
+    print_table("Distillation methods", columns, rows, quiet=quiet)
+    write_json(json_file, facts)
+
+
+# What a method needs, as the list of methods says it.
+NEEDS = {
+    "teacher": "teacher",
+    "equal_sizes": "equal embedding sizes",
+    "labels": "labels",
+    "several_images_per_identity": "several images a person",
+    "centres": "class centres (logits)",
+    "features": "feature maps",
+}
+
+
+def quoted(published: str) -> str:
+    """The first LFW accuracy and IJB-C TAR at FAR 1e-4 that a text of published figures gives."""
+    figures = (re.search(rf"{name} (\d+\.\d+)", published) for name in ("LFW", "IJB-C"))
+    return ", ".join(figure[1] if figure else "-" for figure in figures) if published else ""
+
+
+def method_facts(entry: Entry[MethodKind[Any]]) -> dict[str, Any]:
+    """All that is known of a method, JSON-ready; what it needs is told for its default options."""
+    kind = entry.factory
+    needs = kind.needs(kind.options())
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "source": entry.source,
+        "needs": [label for name, label in NEEDS.items() if getattr(needs, name)],
+        "formula": kind.formula,
+        "published": kind.published,
+        "options": [
+            {"name": name, "default": field.default, "description": field.description}
+            for name, field in kind.options.model_fields.items()
+        ],
+    }
+
+
+def print_method(fact: dict[str, Any], *, quiet: bool) -> None:
+    """A method's formula, options, needs, source and published figures."""
+    say(f"{fact['name']}: {fact['summary']} ({fact['source']})", quiet=quiet)
+    say(f"\n{fact['formula']}\n", quiet=quiet)
+    say(f"needs: {', '.join(fact['needs']) or 'nothing'}", quiet=quiet)
+    if fact["published"]:
+        say(f"published: {fact['published']}", quiet=quiet)
+    rows = [(option["name"], str(option["default"]), option["description"] or "") for option in fact["options"]]
+    if rows:
+        print_table("Options, given by --set OPTION=VALUE", ("option", "default", "what it is"), rows, quiet=quiet)
+    else:
+        say("it has no options", quiet=quiet)
 
 
 def detectors(json_file: o.JsonFile = None, quiet: o.Quiet = False) -> None:

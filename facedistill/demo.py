@@ -26,7 +26,8 @@ from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import VerificationResult, evaluate_verification
 from facedistill.export.onnx_file import export_onnx
 from facedistill.models.complexity import count_parameters
-from facedistill.training.distill import DistillOptions, distill
+from facedistill.training.distill import distill
+from facedistill.training.distill_options import DistillOptions
 from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import TeacherOptions, train_teacher

@@ -78,7 +78,8 @@ def test_a_misspelt_command_would_be_noticed() -> None:
 def test_the_example_configuration_has_known_keys(name: str) -> None:
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     keys = yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text())
-    assert set(keys) <= {parameter.name for parameter in command.params}
+    spellings = {option.lstrip("-").replace("-", "_") for parameter in command.params for option in parameter.opts}
+    assert set(keys) <= spellings
 
 
 def test_make_targets_of_the_readme_exist() -> None:

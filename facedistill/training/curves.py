@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _GAP = 2.5
 # A figure that varies by less than this share of itself is drawn as one that does not.
 _FLAT = 1e-3
 _BLUE, _PALE = "#1f5fa8", "#9dbfe3"
+# A histogram is logged as its shares, NAME_1of5 to NAME_5of5, which make one panel together.
+_SHARE = re.compile(r"(?P<name>.+)_(?P<part>\d+)of(?P<parts>\d+)")
 
 
 def plot_curves(records: list[dict[str, Any]], path: Path) -> None:
@@ -54,7 +57,12 @@ def plot_curves(records: list[dict[str, Any]], path: Path) -> None:
     epoch_length = steps_per_epoch(records)
     for number, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, number + 1)
-        draw_figure(axes, records, name)
+        share = _SHARE.fullmatch(name)
+        if share is None:
+            draw_figure(axes, records, name)
+        else:
+            draw_shares(axes, records, share["name"], int(share["parts"]))
+            name = f"{share['name']} (shares, low to high)"
         axes.set_title(name.replace("_", " "), fontsize=10, fontweight="bold", loc="left")
         label_steps(axes, records, epoch_length, top=number < columns, bottom=number >= len(names) - columns)
     title = figure.suptitle(describe(records, path), fontsize=11, x=0.01, ha="left")
@@ -65,10 +73,11 @@ def plot_curves(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def figures_to_draw(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The figures that have a panel: those that some record has a number of."""
+    """The figures that have a panel: those that some record has a number of, a histogram by its first share."""
     names = dict.fromkeys(
         name for record in records for name, value in record.items() if name not in LEFT_OUT and is_number(value)
     )
+    names = {name: None for name in names if (share := _SHARE.fullmatch(name)) is None or share["part"] == "1"}
     return [name for name in FIRST if name in names] + [name for name in names if name not in FIRST]
 
 
@@ -129,6 +138,20 @@ def draw_figure(axes: Axes, records: Sequence[dict[str, Any]], name: str) -> Non
         axes.set_ylim(middle - 0.1 * abs(middle), middle + 0.1 * abs(middle))
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
+    axes.spines[["right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def draw_shares(axes: Axes, records: Sequence[dict[str, Any]], name: str, parts: int) -> None:
+    """Draw the shares of a histogram above one another, the lowest bin at the bottom and palest."""
+    from matplotlib import colormaps
+
+    labels = [f"{name}_{part}of{parts}" for part in range(1, parts + 1)]
+    complete = [record for record in records if all(is_number(record.get(label)) for label in labels)]
+    shares = [[record[label] for record in complete] for label in labels]
+    colours = [colormaps["Blues"](0.15 + 0.75 * part / max(1, parts - 1)) for part in range(parts)]
+    axes.stackplot([place_of(record) for record in complete], shares, colors=colours)
+    axes.set_ylim(0, 1)
     axes.spines[["right"]].set_visible(False)
     axes.tick_params(labelsize=8)
 

@@ -19,7 +19,9 @@ from facedistill.data.batches.augmentation import Augmentation
 from facedistill.data.batches.augmentation_options import AugmentationOptions
 from facedistill.data.batches.loader import ImageBatch
 from facedistill.data.batches.mirroring import mirror_flags
+from facedistill.distill.method import DistillationBatch
 from facedistill.loss import LossAndFigures
+from facedistill.models.features import FeatureTap
 from facedistill.models.layers import channels_last
 from facedistill.ranks import mean_over_ranks, rank, ranks
 from facedistill.training.average import running_average
@@ -28,6 +30,7 @@ from facedistill.training.meter import Meter
 from facedistill.training.objective import EmbeddingStep, Objective
 from facedistill.training.optimization import clip_gradients, make_optimizer
 from facedistill.training.state import Progress, TrainingState
+from facedistill.training.teaching import Lesson
 from facedistill.training.training import Training
 
 # Steps in a row that a gradient scaler may leave out before the gradient counts as not finite.
@@ -49,13 +52,13 @@ class Engine:
         self._training = training
         self._fabric = fabric
         backbone = channels_last(training.backbone) if options.channels_last else training.backbone
-        augmentation = None
+        self._augmentation = None
         if options.augmentation != AugmentationOptions():
-            augmentation = Augmentation(options.augmentation, training.preprocessing.size)
-        embed = EmbeddingStep(backbone, training.preprocessing, augmentation)
+            self._augmentation = Augmentation(options.augmentation, training.preprocessing.size)
+        embed = EmbeddingStep(backbone, training.preprocessing)
         objective = training.objective.to(fabric.device)
         if options.compile:
-            backbone.compile()
+            backbone.compile(dynamic=False)  # batches come in two sizes at most; code for any size is slower
         optimizer = make_optimizer((embed, objective), options)
         self._embed = fabric.setup_module(embed)
         self._objective = distribute(objective, fabric.device)
@@ -69,6 +72,7 @@ class Engine:
             bad_gradients=SKIPPED_BY_SCALER if options.precision == "16" else 1,
             whole_batch=objective.whole_batch,
         )
+        self._tap = FeatureTap(backbone) if objective.needs_features else None
         self.state = TrainingState(fabric, backbone, objective, optimizer, average, meter, Progress())
 
     def step(self, batches: Sequence[tuple[int, ImageBatch]], plan: EpochPlan, *, rate: float) -> None:
@@ -110,13 +114,22 @@ class Engine:
         training = self._training
         flags = mirror_flags(batch.indices, plan.mirrored) & training.options.mirror
         labels = to_device(self._fabric, training.dataset.labels[batch.indices])
-        teacher = None
-        if training.teacher is not None:
-            teacher = to_device(self._fabric, training.teacher.lookup(batch.indices, flags))
         torch.manual_seed(seed + rank())  # augmentation: other images, other changes
-        embeddings = self._embed(to_device(self._fabric, batch.images), to_device(self._fabric, flags)).float()
+        views = self._views(to_device(self._fabric, batch.images), to_device(self._fabric, flags))
+        embeddings = self._embed(views).float()
+        features = None if self._tap is None else self._tap.take()
+        lesson = None if training.teacher is None else training.teacher.lesson(batch.indices, flags, views)
+        if lesson is None:
+            lesson = Lesson(embeddings.new_zeros(len(embeddings), 0))
         torch.manual_seed(seed)  # mining and sampled classes: the same choice in all processes
-        return cast(LossAndFigures, self._objective(embeddings, labels, teacher)), embeddings
+        of_batch = DistillationBatch(embeddings, lesson.embeddings, labels, features, lesson.features, lesson.images)
+        return cast(LossAndFigures, self._objective(of_batch)), embeddings
+
+    @torch.no_grad()
+    def _views(self, images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+        """Crops (B, S, S, 3) uint8 RGB as the networks get to see them: mirrored where (B,) bool says so, augmented."""
+        views = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        return views if self._augmentation is None else self._augmentation(views)
 
     @contextmanager
     def _gradients_stay_here(self, enabled: bool) -> Iterator[None]:

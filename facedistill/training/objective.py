@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from facedistill.data.batches.augmentation import Augmentation
-from facedistill.distill.method import DistillationBatch, DistillationMethod
-from facedistill.errors import DataError
+from facedistill.distill.method import DistillationBatch, Setting
+from facedistill.distill.terms import Term
 from facedistill.heads import MarginHead, PartialFC
-from facedistill.loss import LossAndFigures
+from facedistill.loss import Figure, LossAndFigures
 from facedistill.preprocessing import Preprocessing
-from facedistill.ranks import gather
-from facedistill.shown_name import shown_name
+from facedistill.ranks import gather, ranks
 from facedistill.training.guards import Chance
 
 
@@ -25,6 +21,7 @@ class Classification(nn.Module):
 
     Attributes:
         whole_batch: whether loss and figures are those of all processes together.
+        needs_features: whether feature maps are looked at.
         chance: what a head reaches that knows nothing.
     """
 
@@ -33,11 +30,12 @@ class Classification(nn.Module):
         self.head = head
         self.whole_batch = isinstance(head, PartialFC)
         sampled = head.sample_rate if isinstance(head, PartialFC) else 1.0
+        self.needs_features = False
         self.chance: Chance | None = Chance(head.loss_at_chance(), 1 / (head.identities * sampled))
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
-        """Embeddings (B, D), labels (B,) -> mean cross-entropy, and the share of images given their own class."""
-        output: LossAndFigures = self.head(embeddings, labels)
+    def forward(self, batch: DistillationBatch) -> LossAndFigures:
+        """Embeddings and labels of a batch -> mean cross-entropy, and the share of images given their own class."""
+        output: LossAndFigures = self.head(batch.student, batch.labels)
         return output
 
     def sharded_parameters(self) -> Iterable[nn.Parameter]:
@@ -50,27 +48,58 @@ class Classification(nn.Module):
 
 
 class Distillation(nn.Module):
-    """A distillation method; see `facedistill.distill`. Methods that compare images see those of all processes.
+    """The weighted sum of distillation terms; see `facedistill.distill`.
+
+    Terms that compare images see those of all processes, the others those of this one, of which their loss is a mean.
+
+    Args:
+        terms: the methods, with their weights.
+        setting: what they are told of the run.
 
     Attributes:
         whole_batch: whether loss and figures are those of all processes together.
+        needs_features: whether a term looks at feature maps.
     """
 
     chance: Chance | None = None
 
-    def __init__(self, method: DistillationMethod) -> None:
+    def __init__(self, terms: Sequence[Term], setting: Setting) -> None:
         super().__init__()
-        self.method = method
-        self.whole_batch = method.needs.pairs
+        self.terms = tuple(terms)
+        self._methods = {term.name: term.build(setting) for term in self.terms}
+        # Under a name of its own, since only modules have parameters, buffers and a state.
+        self.methods = nn.ModuleDict(
+            {name: method for name, method in self._methods.items() if isinstance(method, nn.Module)}
+        )
+        self.whole_batch = all(term.needs.pairs for term in self.terms)
+        self.needs_features = any(term.needs.features for term in self.terms)
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> LossAndFigures:
-        """Embeddings (B, D), labels (B,), teacher (B, T) where the method needs one -> its loss and figures."""
-        if teacher is None:
-            teacher = embeddings.new_zeros(len(embeddings), 0)
-        batch = DistillationBatch(embeddings, teacher, labels)
-        if self.whole_batch:
-            batch = DistillationBatch(*map(gather, batch))
-        return self.method(batch)
+    def forward(self, batch: DistillationBatch) -> LossAndFigures:
+        """This process's batch -> the sum of the terms' losses, each times its weight, and their figures.
+
+        Where there are several terms, each one's own loss is a figure too.
+        """
+        whole = batch
+        if any(term.needs.pairs for term in self.terms):
+            whole = DistillationBatch(*(None if part is None else gather(part) for part in batch))  # type: ignore[arg-type]
+        outputs = {term: self._methods[term.name](whole if term.needs.pairs else batch) for term in self.terms}
+        loss = torch.stack([term.weight * output.loss for term, output in outputs.items()]).sum()
+        figures: dict[str, Figure] = {}
+        for term, output in outputs.items():
+            own = output.figures
+            if term.needs.pairs and not self.whole_batch:
+                # Every process has counted the same; the sum over them is taken later.
+                own = {
+                    name: figure if figure.weight is not None else Figure(figure.total / ranks(), None)
+                    for name, figure in own.items()
+                }
+            if len(outputs) > 1:
+                one = torch.ones((), device=loss.device)
+                own = {"loss": Figure(output.loss.detach(), one), **own}
+                label = term.name.replace("-", "_")
+                own = {f"{label}_{name}" if name == "loss" or name in figures else name: own[name] for name in own}
+            figures |= own
+        return LossAndFigures(loss, figures)
 
     def sharded_parameters(self) -> Iterable[nn.Parameter]:
         """None; a method's parameters are the same in all processes."""
@@ -89,53 +118,14 @@ class EmbeddingStep(nn.Module):
     Args:
         backbone: float (N, 3, S, S) -> float (N, D).
         preprocessing: how crops become the backbone's input.
-        augmentation: what is done to the crops first, None for nothing.
     """
 
-    def __init__(
-        self, backbone: nn.Module, preprocessing: Preprocessing, augmentation: Augmentation | None = None
-    ) -> None:
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.augmentation = augmentation
         self.backbone = backbone
         self.preprocessing = preprocessing
 
-    def forward(self, images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-        """Crops (B, S, S, 3) uint8 RGB, mirrored (B,) bool -> embeddings (B, D)."""
-        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
-        if self.augmentation is not None:
-            images = self.augmentation(images)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Crops (B, S, S, 3) uint8 RGB -> embeddings (B, D)."""
         embeddings: torch.Tensor = self.backbone(self.preprocessing.to_tensor(images))
         return embeddings
-
-
-class TeacherEmbeddings:
-    """The teacher's embeddings of every training crop and of its mirror image, looked up by index.
-
-    Args:
-        original: (N, T) float32; rows of corrupt images are NaN.
-        mirrored: (N, T) float32, likewise.
-        key_of: the name of an image, for messages.
-    """
-
-    def __init__(
-        self, original: npt.NDArray[np.float32], mirrored: npt.NDArray[np.float32], key_of: Callable[[int], str] = str
-    ) -> None:
-        self.original = original
-        self.mirrored = mirrored
-        self._key_of = key_of
-
-    def lookup(self, indices: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """(B, T) float32: for each image the embedding of the version that the student sees.
-
-        Raises:
-            DataError: an image was corrupt when the teacher saw it, and is not any more.
-        """
-        rows = np.where(mirrored[:, None], self.mirrored[indices], self.original[indices])
-        if not np.isfinite(rows).all():
-            index = int(indices[int(np.isfinite(rows).all(axis=1).argmin())])
-            raise DataError(
-                f"the teacher has no embedding of '{shown_name(self._key_of(index))}': it was corrupt then",
-                next_step="Embed the data set again",
-            )
-        return rows

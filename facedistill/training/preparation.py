@@ -29,7 +29,7 @@ from facedistill.training.run_folder import RunFolder
 # The arguments of a command that are no options of the training, and tell where things lie.
 INPUTS = {
     *("data", "identities", "exclude", "teacher", "teacher_color", "teacher_mean", "teacher_std", "init"),
-    *("pairs", "images", "logger"),
+    *("teacher_weight", "teacher_combine", "pairs", "images", "logger"),
 }
 # What may differ between a run and its resumption without changing what is computed, or is told by a fingerprint.
 FREE_TO_CHANGE = {

@@ -13,9 +13,10 @@ from facedistill.data.batches.sampling import Sampler
 from facedistill.data.dataset import FaceDataset
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.listeners import Listeners
-from facedistill.training.objective import Objective, TeacherEmbeddings
+from facedistill.training.objective import Objective
 from facedistill.training.options import TrainingOptions
 from facedistill.training.run_folder import RunFolder
+from facedistill.training.teaching import Teaching
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Training:
         sampler: which of them make up which batch of this process.
         options: how it is trained.
         run: where the results go.
-        teacher: the teacher's embeddings of `dataset`, where the objective needs them.
+        teacher: who teaches, where the objective needs a teacher.
         config: what `config.yaml` holds.
         listeners: who is told how it goes.
     """
@@ -46,6 +47,6 @@ class Training:
     sampler: Sampler
     options: TrainingOptions
     run: RunFolder
-    teacher: TeacherEmbeddings | None = None
+    teacher: Teaching | None = None
     config: dict[str, Any] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)

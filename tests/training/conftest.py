@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from facedistill.data.folder import FolderDataset
 from facedistill.data.synthetic import SyntheticFaces, write_folder
 from facedistill.training import saving
-from facedistill.training.distill import DistillOptions
+from facedistill.training.distill_options import DistillOptions
 from facedistill.training.train_teacher import TeacherOptions
 
 SMALL: dict[str, Any] = {"input_size": 64, "batch_size": 16, "epochs": 2, "warmup_epochs": 0, "device": "cpu"}

@@ -28,7 +28,8 @@ from facedistill.embedders.cache import EmbeddingCache
 from facedistill.heads import HEADS
 from facedistill.preprocessing import Preprocessing
 from facedistill.training import saving
-from facedistill.training.distill import DistillOptions, distill
+from facedistill.training.distill import distill
+from facedistill.training.distill_options import DistillOptions
 from facedistill.training.listeners import Listeners
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.train_teacher import TeacherOptions, train_teacher
@@ -56,7 +57,9 @@ def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "average, accumulated", {"head": "cosface", "ema": 0.9, "accumulate": 2, "nesterov": True}
     yield "step, augmented", {"head": "cosface", "schedule": "step", "milestones": (1, 2), "augment_occlusion": 0.5}
     for entry in METHODS:
-        yield f"method {entry.name}", {"method": entry.name}
+        if not entry.factory.needs(entry.factory.options()).features:  # a cache has none
+            yield f"method {entry.name}", {"method": entry.name}
+    yield "three methods", {"method": "adadistill", "plus": ("triplet-distillation:0.5", "margin-softmax:0.1")}
 
 
 def train(faces: Path, out: Path, changes: dict[str, Any], *, save_every: int, resume: str, kill_at: int) -> None:
@@ -77,7 +80,7 @@ def train(faces: Path, out: Path, changes: dict[str, Any], *, save_every: int, r
     rows = np.random.default_rng(0).normal(size=(2, len(dataset), 16)).astype(np.float32)
     keys = [dataset.key(index) for index in range(len(dataset))]
     sums = np.zeros(len(dataset), np.uint32)
-    cache = EmbeddingCache(keys, rows[0], rows[1], "noise", "", Preprocessing(), dataset.fingerprint, sums)
+    cache = EmbeddingCache.in_memory(keys, rows[0], rows[1], "noise", "", Preprocessing(), dataset.fingerprint, sums)
     distill(dataset, cache, run, DistillOptions(student="tinyfacenet", **values), listeners=listeners)
 
 

@@ -15,24 +15,35 @@ from facedistill.checkpoint import BackboneSpec
 from facedistill.data.batches.sampling import IdentitySampler, Sampler, ShuffledSampler
 from facedistill.data.decoding import Indices
 from facedistill.data.open_dataset import open_dataset
-from facedistill.distill import METHODS, MethodOptions
 from facedistill.distill import triplet as triplet_module
+from facedistill.distill.method import DistillationBatch, Setting
 from facedistill.distill.mining import Triplets
+from facedistill.distill.terms import parse_terms
+from facedistill.embedders.cached_rows import CachedRows
 from facedistill.heads import make_head
 from facedistill.preprocessing import Preprocessing
 from facedistill.ranks import rank, ranks, sum_over_ranks
 from facedistill.training import saving
 from facedistill.training.listeners import Listeners
 from facedistill.training.loop import fit
-from facedistill.training.objective import Classification, Distillation, TeacherEmbeddings
+from facedistill.training.objective import Classification, Distillation
 from facedistill.training.options import TrainingOptions
 from facedistill.training.processes import join_processes
 from facedistill.training.run_folder import RunFolder
+from facedistill.training.teaching import CachedTeaching
 from facedistill.training.train_teacher import TeacherOptions
 from facedistill.training.training import Training
 
 IMAGES, SIZE, STEPS = 12, 8, 3
 DATA = "made-up:8x4,size=32"
+SETTING = Setting(student_size=SIZE, teacher_size=SIZE, identities=8)
+# A mean over pairs, a mean over images, and both in one loss.
+LOSSES: dict[str, tuple[str, ...]] = {
+    "triplet": (),
+    "triplet-distillation": (),
+    "cosine": (),
+    "cosine:2": ("triplet-distillation:0.5", "sp:0.1"),
+}
 
 
 def name_processes() -> None:
@@ -41,22 +52,31 @@ def name_processes() -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
 
 
+def figure_of_all(total: torch.Tensor, weight: torch.Tensor | None, whole_batch: bool) -> torch.Tensor:
+    """A figure over all processes, as the meter takes it."""
+    one = torch.ones(()) if weight is None else weight
+    if whole_batch:
+        return total / one
+    return sum_over_ranks(total) / (1 if weight is None else sum_over_ranks(weight))
+
+
 def gradients_of_methods() -> dict[str, list[dict[str, Any]]]:
     """A few steps of every method on a backbone of one matrix, whose gradient is averaged as DDP does."""
     mined: list[Triplets] = []
-    mine = triplet_module.mine_semi_hard
+    mine = triplet_module.mine
 
-    def mine_and_tell(*arguments: Any, **options: Any) -> Triplets:
-        mined.append(mine(*arguments, **options))
-        return mined[-1]
+    def mine_and_tell(batch: DistillationBatch, options: triplet_module.MiningOptions) -> triplet_module.Mined:
+        found = mine(batch, options)
+        mined.append(found.drawn)
+        return found
 
     found: dict[str, list[dict[str, Any]]] = {}
-    triplet_module.mine_semi_hard = mine_and_tell
+    triplet_module.mine = mine_and_tell
     try:
-        for entry in METHODS:
-            objective = Distillation(METHODS[entry.name](MethodOptions()))
+        for name, plus in LOSSES.items():
+            objective = Distillation(parse_terms(name, plus), SETTING)
             backbone = nn.Parameter(torch.eye(SIZE))
-            found[entry.name] = []
+            found[name] = []
             for step in range(STEPS):
                 generator = torch.Generator().manual_seed(step)
                 images, teacher = torch.randn(2, IMAGES, SIZE, generator=generator)
@@ -64,21 +84,19 @@ def gradients_of_methods() -> dict[str, list[dict[str, Any]]]:
                 own = slice(rank() * IMAGES // ranks(), (rank() + 1) * IMAGES // ranks())
                 mined.clear()
                 torch.manual_seed(step)
-                output = objective(images[own] @ backbone, labels[own], teacher[own])
+                output = objective(DistillationBatch(images[own] @ backbone, teacher[own], labels[own]))
                 output.loss.backward()
                 assert backbone.grad is not None
                 gradient = sum_over_ranks(backbone.grad) / ranks()
                 backbone.grad = None
                 loss = output.loss.detach()
-                found[entry.name].append(
+                found[name].append(
                     {
                         "loss": loss if objective.whole_batch else sum_over_ranks(loss) / ranks(),
                         "gradient": gradient,
                         "mined": [tuple(triplets) for triplets in mined],
                         "figures": {
-                            name: total / (1 if weight is None else weight)
-                            if objective.whole_batch
-                            else sum_over_ranks(total) / sum_over_ranks(weight)
+                            name: figure_of_all(total, weight, objective.whole_batch)
                             for name, (total, weight) in output.figures.items()
                         },
                     }
@@ -86,7 +104,7 @@ def gradients_of_methods() -> dict[str, list[dict[str, Any]]]:
                 with torch.no_grad():
                     backbone -= 0.1 * gradient
     finally:
-        triplet_module.mine_semi_hard = mine
+        triplet_module.mine = mine
     return found
 
 
@@ -127,6 +145,7 @@ CASES: dict[str, dict[str, Any]] = {
     "PartialFC": {"head": "magface", "rate": 1.0, "ema": 0.9},
     "triplet-distillation": {"method": "triplet-distillation", "accumulate": 2},
     "cosine": {"method": "cosine", "optimizer": "adamw", "lr": 0.01},
+    "several terms": {"method": "cosine", "plus": ("triplet-distillation:0.5", "margin-softmax:0.01")},
 }
 
 
@@ -136,7 +155,7 @@ def train(
     """A training of a few steps with whole batches of eight, however many processes share them."""
     values = {"batch_size": 8, "epochs": 2, "warmup_epochs": 0, "input_size": 32, "device": "cpu", "log_every": 3}
     values |= {"clip_norm": 0.5, "lr": 0.05} | {
-        name: value for name, value in case.items() if name not in ("head", "rate", "method")
+        name: value for name, value in case.items() if name not in ("head", "rate", "method", "plus")
     }
     options: TrainingOptions = TeacherOptions(**(values | changes))
     dataset = open_dataset([Path(DATA)])
@@ -158,10 +177,11 @@ def train(
         objective = Classification(head)
         sampler = ShuffledSampler(len(dataset), 8 // ranks(), seed=0, rank=rank(), ranks=ranks())
     else:
-        objective = Distillation(METHODS[case["method"]](MethodOptions()))
+        terms = parse_terms(case["method"], case.get("plus", ()))
+        objective = Distillation(terms, SETTING)
         sampler = Share(IdentitySampler(dataset.labels, 8, 2, seed=0))
         rows = np.random.default_rng(0).normal(size=(2, len(dataset), SIZE)).astype(np.float32)
-        teacher = TeacherEmbeddings(rows[0], rows[1]) if objective.method.needs.teacher else None
+        teacher = CachedTeaching(CachedRows.in_memory(rows[0], rows[1]))
     training = Training(
         fabric=fabric,
         backbone=backbone,

@@ -12,6 +12,7 @@ from facedistill.data.images import read_image
 from facedistill.training import curves
 from facedistill.training.curves import (
     draw_figure,
+    draw_shares,
     figures_to_draw,
     plot_curves,
     points_of,
@@ -145,3 +146,17 @@ def test_steps_of_an_epoch() -> None:
 
 def test_short_counts() -> None:
     assert [short_count(value) for value in (0, 500, 9000, 12000, 1.5e6)] == ["0", "500", "9000", "12k", "1.5M"]
+
+
+def test_the_shares_of_a_histogram_are_one_panel(tmp_path: Path) -> None:
+    records = [
+        {"step": step, "loss": 1.0, "margin_1of3": 0.5, "margin_2of3": 0.3, "margin_3of3": 0.2} for step in (1, 2, 3)
+    ]
+    assert figures_to_draw(records) == ["loss", "margin_1of3"]
+    figure = Figure()
+    axes = figure.add_subplot()
+    draw_shares(axes, [*records, {"step": 4, "margin_1of3": 1.0}], "margin", 3)
+    tops = [max(path.vertices[:, 1].max() for path in band.get_paths()) for band in axes.collections]
+    assert tops == pytest.approx([0.5, 0.8, 1.0])
+    plot_curves(records, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0

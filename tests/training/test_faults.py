@@ -128,4 +128,4 @@ def noise_of(dataset: FolderDataset | Subset) -> EmbeddingCache:
     rows = np.random.default_rng(0).normal(size=(2, len(dataset), 8)).astype(np.float32)
     keys = [dataset.key(index) for index in range(len(dataset))]
     sums = np.zeros(len(dataset), np.uint32)
-    return EmbeddingCache(keys, rows[0], rows[1], "noise", "", Preprocessing(), dataset.fingerprint, sums)
+    return EmbeddingCache.in_memory(keys, rows[0], rows[1], "noise", "", Preprocessing(), dataset.fingerprint, sums)

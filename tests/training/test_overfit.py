@@ -15,6 +15,7 @@ import torch
 
 from facedistill.data.folder import FolderDataset
 from facedistill.data.synthetic import SyntheticFaces, write_folder
+from facedistill.distill.method import DistillationBatch
 from facedistill.heads import HEADS
 from facedistill.training.listeners import Listeners
 from facedistill.training.loop import fit
@@ -71,6 +72,7 @@ def test_it_learns_twenty_people_by_heart(
     net, objective = training.backbone.eval(), training.objective.eval()
     with torch.no_grad():
         embeddings = net(training.preprocessing.to_tensor(pixels))
-        figures = objective(embeddings, torch.from_numpy(people.labels), None).figures
+        batch = DistillationBatch(embeddings, embeddings.new_zeros(len(embeddings), 0), torch.from_numpy(people.labels))
+        figures = objective(batch).figures
     assert float(figures["train_accuracy"].total) > 0.99 * len(people)
     assert notes == []

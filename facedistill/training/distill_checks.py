@@ -1,0 +1,92 @@
+"""Whether a run has what its distillation methods need, asked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from facedistill.data.batches.augmentation_options import AugmentationOptions
+from facedistill.distill.method import Needs
+from facedistill.distill.terms import Term
+from facedistill.embedders.cache import EmbeddingCache
+from facedistill.embedders.cache_ensemble import EnsembleCache
+from facedistill.embedders.load_teacher import Teacher
+from facedistill.embedders.torch_embedder import TorchEmbedder
+from facedistill.errors import UsageError
+from facedistill.training.distill_options import DistillOptions
+
+
+def needs_of(terms: Sequence[Term]) -> Needs:
+    """What the terms need, taken together."""
+    return Needs(**{field.name: any(getattr(term.needs, field.name) for term in terms) for field in fields(Needs)})
+
+
+def check_teacher(
+    teacher: Teacher | None,
+    terms: Sequence[Term],
+    options: DistillOptions,
+    *,
+    note: Callable[[str], None] | None,
+) -> None:
+    """UsageError where a term needs a teacher that is not there, or more of it than it has; a note where none does."""
+    if all(term.needs.features for term in terms):
+        raise UsageError(
+            "feature maps alone do not teach the student its embedding",
+            place=f"--method {terms[0].name}",
+            next_step="Add a term that does, such as --plus margin-softmax or --plus cosine",
+        )
+    for term in terms:
+        if term.needs.teacher and teacher is None:
+            raise UsageError(f"the method {term.name} needs a teacher", next_step="Give one with --teacher")
+        if term.needs.features and not isinstance(teacher, TorchEmbedder):
+            cached = isinstance(teacher, (EmbeddingCache, EnsembleCache))
+            kind = "a cache of embeddings" if cached else "an ONNX file or several teachers"
+            raise UsageError(
+                f"the method {term.name} needs the teacher's feature maps, and {kind} has none",
+                place="--teacher",
+                next_step="Give one checkpoint, run folder or published weights",
+            )
+    if isinstance(teacher, (EmbeddingCache, EnsembleCache)) and options.cache == "off":
+        raise UsageError(
+            "a cache of embeddings cannot look at the student's views",
+            place="--cache off",
+            next_step="Give the teacher itself, or leave --cache out",
+        )
+    if teacher is not None and note and not any(term.needs.teacher for term in terms):
+        names = " and ".join(term.name for term in terms)
+        used = "the embedding size" if options.lookalikes == 1 else "the embedding size and the choice of batches"
+        note(f"the method {names} needs no teacher; of this one only {used} is used")
+    if teacher is not None and note and options.cache != "off" and options.augmentation != AugmentationOptions():
+        note(
+            "the student sees augmented crops, and the teacher has seen them as they are; --cache off lets it see "
+            "the same, and takes longer"
+        )
+
+
+def check_sizes(terms: Sequence[Term], student_size: int, teacher: Teacher | None) -> None:
+    """UsageError where a term compares embeddings of different lengths."""
+    for term in terms:
+        if term.needs.equal_sizes and teacher is not None and student_size != teacher.embedding_size:
+            raise UsageError(
+                f"the method {term.name} compares embeddings directly, and the student's have {student_size} "
+                f"dimensions, the teacher's {teacher.embedding_size}",
+                next_step="Leave --embedding-size out, or use a method that compares distances",
+            )
+
+
+def check_batches(terms: Sequence[Term], options: DistillOptions, batch_size: int, teacher: Teacher | None) -> None:
+    """UsageError where the batches cannot be what the terms need."""
+    by_people = any(term.needs.several_images_per_identity for term in terms)
+    if by_people and batch_size < 2 * options.images_per_identity:
+        raise UsageError(
+            f"a batch of {batch_size} has no room for two people with {options.images_per_identity} images each",
+            next_step="Raise --batch-size, or lower --images-per-identity",
+        )
+    if options.lookalikes > 1 and not by_people:
+        names = " and ".join(term.name for term in terms)
+        raise UsageError(
+            f"--lookalikes has no use for the method {names}, whose batches are shuffled",
+            next_step="Leave it out, or use a method with triplets",
+        )
+    if options.lookalikes > 1 and teacher is None:
+        raise UsageError("--lookalikes is by a teacher's eyes, and there is none", next_step="Give one with --teacher")

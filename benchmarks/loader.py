@@ -86,7 +86,7 @@ def training_steps(dataset: FaceDataset, steps: int, threads: int) -> tuple[floa
 
     def step(batch: ImageBatch) -> None:
         images, labels = torch.from_numpy(batch.images), torch.from_numpy(dataset.labels[batch.indices])
-        loss = head(embed(images, torch.zeros(BATCH, dtype=torch.bool)), labels).loss
+        loss = head(embed(images), labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

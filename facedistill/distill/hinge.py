@@ -39,13 +39,14 @@ def hinge_loss(
     *,
     teacher_distance: torch.Tensor | None = None,
     active_only: bool = False,
+    squared: bool = False,
     bins: MarginRange | None = None,
 ) -> LossAndFigures:
     """Mean over the triplets of max(D(a, p) - D(a, n) + margin, 0); 0 with a gradient of 0 where there is none.
 
     The loss is linear in D except at its kinks, so its gradient with respect to D(i, j) is a number of triplets: those
     active with j as the positive of i, less those with j as its negative. Counting them block by block needs no graph
-    of the triplets, of which there may be B^3 / 4.
+    of the triplets, of which there may be B^3 / 4. Squared, each counts by twice what it falls short.
 
     Args:
         blocks: the triplets.
@@ -53,6 +54,7 @@ def hinge_loss(
         margin_of: from the teacher's gaps T(a, n) - T(a, p) of a block to margins, without gradient; or one margin.
         teacher_distance: (B, B) the teacher's, where the margins are made of its gaps.
         active_only: divide by the triplets whose loss is above 0 rather than by all.
+        squared: square what each triplet falls short of its margin.
         bins: the range of the margins, to log their shares in equal parts of it.
 
     Returns:
@@ -79,7 +81,9 @@ def hinge_loss(
         margin = margin_of(teacher_gap) if callable(margin_of) else torch.full_like(gap, margin_of)
         violation = margin - gap
         active = valid & (violation > 0)
-        add("loss", torch.where(active, violation, 0).sum())
+        short = torch.where(active, violation, 0)
+        weight = 2 * short if squared else active.to(gap.dtype)
+        add("loss", (short.square() if squared else short).sum())
         add("triplets", valid.sum())
         add("active", active.sum())
         add("margin", torch.where(valid, margin, 0).sum())
@@ -88,11 +92,11 @@ def hinge_loss(
         if bins is not None:
             add("bins", _count_bins(margin, valid, bins))
         rows = slope[block.anchors]
-        rows.scatter_add_(1, block.positive, active.sum(dim=2).to(rows.dtype))
+        rows.scatter_add_(1, block.positive, weight.sum(dim=2))
         if block.negative is None:
-            rows.sub_(active.sum(dim=1))
+            rows.sub_(weight.sum(dim=1))
         else:
-            rows.scatter_add_(1, block.negative, -active.squeeze(2).to(rows.dtype))
+            rows.scatter_add_(1, block.negative, -weight.squeeze(2))
     count = sums["triplets"]
     divisor = (sums["active"] if active_only else count).clamp(min=1)
     # The value of the sum, and the gradient of the part that is zero.

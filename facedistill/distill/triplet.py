@@ -44,6 +44,11 @@ class MiningOptions(MethodOptions):
     distance: DistanceKind = Field(
         default="squared-l2", description="of student and teacher: 'squared-l2' of unit vectors, or 'angle' in radians"
     )
+    hinge: Literal["linear", "squared"] = Field(
+        default="linear",
+        description="how what a triplet falls short of its margin counts: as it is (published), where the margin only "
+        "decides whether the triplet counts, or by its square (ours), where its size does",
+    )
     mean: Literal["triplets", "active"] = Field(
         default="triplets",
         description="whether the loss is the mean over all triplets (published), or over those above 0, which keeps "
@@ -154,7 +159,7 @@ D: distance of the student between unit vectors, squared L2 or angle
 mining: for each pair (a, p) one n at random with D(a,p) < D(a,n) < D(a,p) + alpha
 
 FaceNet's margin is 0.2, and its band as wide as that; margin and alpha here are those of triplet-distillation. Ours:
-the mining 'teacher', and the mean over active triplets.""",
+the mining 'teacher', the mean over active triplets, and the squared hinge.""",
 )
 class TripletLoss:
     """The triplet loss with a fixed margin; where no triplet is found, it and its gradient are 0.
@@ -179,6 +184,7 @@ class TripletLoss:
                 self.options.margin,
                 teacher_distance=mined.teacher_distance,
                 active_only=self.options.mean == "active",
+                squared=self.options.hinge == "squared",
             )
 
 
@@ -202,7 +208,7 @@ Ours, with w = m_max - m_min and x = min( d / d_max, 1 ):
 margin_map power: m_min + w x ^ exponent, spread: m_min + w (d - d_low) / (d_high - d_low) between running percentiles,
     rank: m_min + w (share of the batch's other triplets with a smaller d), gap: d itself; all kept in [m_min, m_max]
 d_max percentile: a running percentile of d; mining teacher: n at random among the nearest to a for the teacher
-mean active: over the triplets whose loss is above 0""",
+mean active: over the triplets whose loss is above 0; hinge squared: of max( ... )^2""",
     published="""\
 ResNet-100 -> MobileFaceNet on MS1MV2, as the authors of MarginDistillation re-implemented it (the paper's own tables
 are not known to us), LFW / CFP-FP / AgeDB-30 / MegaFace rank-1: squared L2 99.56 / 93.30 / 96.23 / 89.10, angle
@@ -246,6 +252,7 @@ class TripletDistillation(nn.Module):
                 margin,
                 teacher_distance=mined.teacher_distance,
                 active_only=options.mean == "active",
+                squared=options.hinge == "squared",
                 bins=MarginRange(options.margin_min, options.margin_max),
             )
 

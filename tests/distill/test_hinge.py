@@ -59,8 +59,11 @@ def test_margins_of_no_width_are_all_in_the_last_fifth() -> None:
     assert [figures[f"margin_{number}of5"].total.item() for number in range(1, 6)] == [0, 0, 0, 0, 3]
 
 
+@pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("every", [False, True])
-def test_value_and_gradient_are_those_of_a_graph_of_every_triplet(every: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_and_gradient_are_those_of_a_graph_of_every_triplet(
+    every: bool, squared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mining, "_TOGETHER", 150)
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 14, 6, generator=generator, dtype=torch.float64)
@@ -71,14 +74,16 @@ def test_value_and_gradient_are_those_of_a_graph_of_every_triplet(every: bool, m
     drawn = draw_triplets("semi-hard", distance, labels, pairs, alpha=2.0)
     blocks = list(blocks_of_all(distance, labels, pairs) if every else blocks_of_drawn(drawn))
     assert len(blocks) > 1 or not every
-    output = hinge_loss(blocks, distance, lambda gap: 0.2 + 0.1 * gap, teacher_distance=by_teacher)
+    output = hinge_loss(blocks, distance, lambda gap: 0.2 + 0.1 * gap, teacher_distance=by_teacher, squared=squared)
     losses, gaps = [], []
     for block in blocks:
         for row, slot, place in block.valid.nonzero().tolist():
             a, p = block.anchors.start + row, block.positive[row, slot]
             n = place if block.negative is None else block.negative[row, slot]
             gaps.append(by_teacher[a, n] - by_teacher[a, p])
-            losses.append((distance[a, p] - distance[a, n] + 0.2 + 0.1 * gaps[-1]).clamp(min=0))
+            losses.append(
+                (distance[a, p] - distance[a, n] + 0.2 + 0.1 * gaps[-1]).clamp(min=0) ** (2 if squared else 1)
+            )
     expected = torch.stack(losses).mean()
     assert output.loss.item() == pytest.approx(expected.item(), rel=1e-12)
     (found,) = torch.autograd.grad(output.loss, student, retain_graph=True)

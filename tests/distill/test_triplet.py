@@ -152,8 +152,8 @@ def test_loss_and_margins_equal_a_slow_loop(kind: str, rule: Mining, margin_map:
 @pytest.mark.parametrize("rule", MININGS)
 def test_the_baseline_equals_a_slow_loop(rule: Mining) -> None:
     batch = made_up(0)
-    for mean in ("triplets", "active"):
-        options = TripletOptions(mining=rule, margin=0.3, mean=mean, nearest=2)
+    for mean, hinge in (("triplets", "linear"), ("active", "linear"), ("triplets", "squared"), ("active", "squared")):
+        options = TripletOptions(mining=rule, margin=0.3, mean=mean, hinge=hinge, nearest=2)
         torch.manual_seed(0)
         output = TripletLoss(options, SETTING)(batch)
         torch.manual_seed(0)
@@ -161,7 +161,8 @@ def test_the_baseline_equals_a_slow_loop(rule: Mining) -> None:
         s = unit(batch.student.tolist())
         losses = [max(slow_distance(s[a], s[p], "") - slow_distance(s[a], s[n], "") + 0.3, 0) for a, p, n in triplets]
         count = len(losses) if mean == "triplets" else sum(loss > 0 for loss in losses)
-        assert output.loss.item() == pytest.approx(sum(losses) / count)
+        power = 2 if hinge == "squared" else 1
+        assert output.loss.item() == pytest.approx(sum(loss**power for loss in losses) / count)
         assert "margin_1of5" not in output.figures
 
 
@@ -356,7 +357,7 @@ CASES: list[dict[str, Any]] = [
     {"mining": "semi-hard", "d_max": "percentile"},
     {"mining": "teacher", "margin_map": "spread"},
     {"mining": "all", "margin_map": "rank", "distance": "angle"},
-    {"mining": "all-semi-hard", "margin_map": "power", "mean": "active"},
+    {"mining": "all-semi-hard", "margin_map": "power", "mean": "active", "hinge": "squared"},
 ]
 
 

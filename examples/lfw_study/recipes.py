@@ -14,6 +14,8 @@ from facedistill.errors import DataError, UsageError, unknown_name
 SECTIONS = ("align", "data", "pairs", "teacher", "start", "distill")
 OWN_KEYS = ("teacher", "start", "made-up", "lfw")
 TEACHERS = ("cache", "live", "none")
+START = "start"
+"""What the undistilled student's run is called, from which methods start."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Recipe:
         name: of the method in tables.
         options: of `facedistill distill`.
         teacher: where the teacher's embeddings come from, one of TEACHERS.
-        start: whether the student starts from the undistilled one of the same seed.
+        start: whose run of the same seed the student starts from: START, the undistilled student's, or another
+            recipe's; None to begin with random weights.
     """
 
     name: str
     options: dict[str, Any]
     teacher: str = "cache"
-    start: bool = True
+    start: str | None = START
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def read_recipes(path: Path, kind: str) -> Recipes:
         sections, methods = content[kind], content["methods"]
         common = {name: dict(sections.get(name) or {}) for name in SECTIONS}
         recipes = {name: _recipe(name, {**common["distill"], **options}, kind) for name, options in methods.items()}
+        _check_starts(list(recipes.values()))
     except FileNotFoundError:
         raise UsageError("there are no such recipes", place=path) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -76,13 +80,23 @@ def read_recipes(path: Path, kind: str) -> Recipes:
 
 def _recipe(name: str, options: dict[str, Any], kind: str) -> Recipe:
     options = {**options, **(options.get(kind) or {})}
-    if name == "start" or not re.fullmatch(r"\w[\w.-]*", str(name)):
+    if name == START or not re.fullmatch(r"\w[\w.-]*", str(name)):
         raise ValueError(f"'{name}' cannot be a run's folder; use other letters, digits, dots and dashes")
     teacher = options.get("teacher", "cache")
     if teacher not in TEACHERS:
         raise ValueError(f"{name}: the teacher is '{teacher}' and not one of {', '.join(TEACHERS)}")
     rest = {key: value for key, value in options.items() if key not in OWN_KEYS}
-    return Recipe(str(name), rest, teacher, start=bool(options.get("start", True)))
+    start = options.get("start", True)
+    return Recipe(str(name), rest, teacher, start=(START if start else None) if isinstance(start, bool) else str(start))
+
+
+def _check_starts(recipes: list[Recipe]) -> None:
+    """ValueError where a recipe starts from one that does not stand before it."""
+    before = {START, None}
+    for recipe in recipes:
+        if recipe.start not in before:
+            raise ValueError(f"{recipe.name}: it starts from '{recipe.start}', which has to stand before it")
+        before.add(recipe.name)
 
 
 def words_of(options: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ STUDY is a folder. What was finished in it is not done again, so a study that wa
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kept import TestSet, embed_test_set, make_test_set
-from recipes import Recipe, Recipes, fresh_student, read_recipes, words_of
+from recipes import START, Recipe, Recipes, fresh_student, read_recipes, words_of
 from report import write_report
 from steps import Journal, Step, StepFailedError, run, run_once
 
@@ -194,7 +195,7 @@ def cache_step(study: Study) -> Step:
 
 def start_step(study: Study, seed: int) -> Step:
     """The undistilled student that the methods start from."""
-    words = ["train-teacher", *study.train, "--out", str(study.run_folder("start", seed)), "--seed", str(seed)]
+    words = ["train-teacher", *study.train, "--out", str(study.run_folder(START, seed)), "--seed", str(seed)]
     words += ["--resume", "auto", *words_of(study.recipes.common["start"])]
     return Step(f"start-seed-{seed}", tuple(words), study.manner)
 
@@ -207,8 +208,8 @@ def method_step(study: Study, recipe: Recipe, seed: int) -> Step:
     elif recipe.teacher == "live":
         words += ["--teacher", study.teacher]
         words += words_of({f"teacher_{name}": value for name, value in study.teacher_options.items()})
-    if recipe.start:
-        words += ["--init", str(study.run_folder("start", seed))]
+    if recipe.start is not None:
+        words += ["--init", str(study.run_folder(recipe.start, seed))]
     else:
         words += words_of(fresh_student(study.recipes.common["start"]))
     words += ["--out", str(study.run_folder(recipe.name, seed)), "--seed", str(seed), "--resume", "auto"]
@@ -224,15 +225,24 @@ def all_steps(study: Study, preparation: list[Step], recipes: list[Recipe], seed
     """Every command, in the order in which they run."""
     yield from preparation
     for seed in seeds:
-        if any(recipe.start for recipe in recipes):
+        if any(recipe.start == START for recipe in recipes):
             yield start_step(study, seed)
         for recipe in recipes:
             yield method_step(study, recipe, seed)
 
 
 def check_all(study: Study, preparation: list[Step], recipes: list[Recipe], seeds: list[int]) -> None:
-    """UsageError for an option that a command does not have, or a finished run of another recipe."""
+    """UsageError for an option that a command does not have, a finished run of another recipe, or a missing start."""
     journal = Journal(study.folder)
+    chosen = {recipe.name for recipe in recipes}
+    for recipe, seed in itertools.product(recipes, seeds):
+        if recipe.start in (None, START) or recipe.start in chosen:
+            continue
+        if not journal.is_done(method_step(study, study.recipes.methods[recipe.start], seed)):
+            raise UsageError(
+                f"{recipe.name} starts from {recipe.start}, which is not trained with seed {seed} yet",
+                next_step=f"Add {recipe.start} to --methods",
+            )
     for step in all_steps(study, preparation, recipes, seeds):
         step.check()
         journal.is_done(step)
@@ -251,7 +261,7 @@ def run_study(study: Study, preparation: list[Step], recipes: list[Recipe], seed
     failed: list[str] = []
     for seed in seeds:
         try:
-            if any(recipe.start for recipe in recipes):
+            if any(recipe.start == START for recipe in recipes):
                 run_once(journal, start_step(study, seed), study.say)
         except StepFailedError as error:
             failed.append(str(error))

@@ -246,12 +246,19 @@ def test_what_a_recipe_can_say(study: SimpleNamespace, tmp_path: Path) -> None:
     content = {
         "lfw": {"distill": {"lr": 0.1, "epochs": 4}, "start": {"model": "mobilefacenet", "width": 0.25, "head": "x"}},
         "methods": {
-            "a": {"method": "cosine", "teacher": "live", "start": False, "lfw": {"epochs": 9}, "made-up": {"epochs": 1}}
+            "a": {
+                "method": "cosine",
+                "teacher": "live",
+                "start": False,
+                "lfw": {"epochs": 9},
+                "made-up": {"epochs": 1},
+            },
+            "b": {"method": "triplet", "teacher": "none", "start": "a"},
         },
     }
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(content))
     recipe = study.recipes.read_recipes(tmp_path / "r.yaml", "lfw").methods["a"]
-    assert recipe == study.recipes.Recipe("a", {"lr": 0.1, "epochs": 9, "method": "cosine"}, "live", start=False)
+    assert recipe == study.recipes.Recipe("a", {"lr": 0.1, "epochs": 9, "method": "cosine"}, "live", start=None)
     arguments = ["s", "--crops", "c", "--protocol", "p", "--teacher", "t.onnx", "--teacher-color", "bgr"]
     given = study.study.parse([*arguments, "--recipes", str(tmp_path / "r.yaml")])
     plan, preparation = study.study.plan_data(given)
@@ -261,6 +268,10 @@ def test_what_a_recipe_can_say(study: SimpleNamespace, tmp_path: Path) -> None:
         "--student mobilefacenet --width 0.25 --out s/runs/a/seed-3 --seed 3 --resume auto "
         "--epochs 9 --lr 0.1 --method cosine"
     )
+    going_on = study.recipes.read_recipes(tmp_path / "r.yaml", "lfw").methods["b"]
+    assert "--init s/runs/a/seed-3 --out s/runs/b/seed-3" in study.study.method_step(plan, going_on, 3).command
+    with pytest.raises(UsageError, match="b starts from a, which is not trained with seed 3 yet"):
+        study.study.check_all(plan, [], [going_on], [3])
 
 
 def test_options_as_words(study: SimpleNamespace) -> None:
@@ -273,6 +284,7 @@ def test_options_as_words(study: SimpleNamespace) -> None:
     ("methods", "cause"),
     [
         ({"a": {"method": "cosine", "teacher": "cached"}}, "not one of cache, live, none"),
+        ({"a": {"method": "cosine", "start": "b"}, "b": {"method": "cosine"}}, "'b', which has to stand before it"),
         ({"a/b": {"method": "cosine"}}, "cannot be a run's folder"),
         ({"start": {"method": "cosine"}}, "cannot be a run's folder"),
         ({"a": "cosine"}, "not laid out"),

@@ -89,8 +89,8 @@ def distill(
     cache: Annotated[
         str,
         typer.Option(
-            metavar="once|auto|off",
-            help="Embed every crop before the first step; auto: and keep that for other runs; off: let the "
+            metavar="once|auto|DIR|off",
+            help="Embed every crop before the first step; auto or a folder: and keep that for other runs; off: let the "
             "teacher look at every augmented view, which takes longer.",
             rich_help_panel=TEACHER,
         ),

@@ -80,7 +80,7 @@ def prepare_distillation(
 ) -> Training:
     """All that the training of a student by `options.terms` consists of.
 
-    Unless `options.cache` is "off", the teacher embeds every crop and its mirror image once, before the first step, so
+    Unless `options.live`, the teacher embeds every crop and its mirror image once, before the first step, so
     that its size limits neither the batch nor the speed. It is frozen by construction.
 
     Args:
@@ -129,8 +129,8 @@ def prepare_distillation(
     if run.resumed:
         # Before the teacher's pass over the data, which may take longer than anybody waits for a refusal.
         require_same_run(run, config)
-    live = options.cache == "off" or needs.features
-    if live and needs.teacher and isinstance(teacher, Embedder) and options.cache != "off" and note:
+    live = options.live or needs.features
+    if live and needs.teacher and isinstance(teacher, Embedder) and not options.live and note:
         note("feature maps are in no cache; the teacher looks at every view of the student's")
     rows = None
     if taught_by is not None and (not live or needs.centres or needs.rows or by_lookalikes):

@@ -13,7 +13,7 @@ from facedistill.embedders.cache_ensemble import EnsembleCache
 from facedistill.embedders.load_teacher import Teacher
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import UsageError
-from facedistill.training.distill_options import DistillOptions
+from facedistill.training.distill_options import CACHE_WORDS, DistillOptions
 
 
 def needs_of(terms: Sequence[Term]) -> Needs:
@@ -46,7 +46,13 @@ def check_teacher(
                 place="--teacher",
                 next_step="Give one checkpoint, run folder or published weights",
             )
-    if isinstance(teacher, (EmbeddingCache, EnsembleCache)) and options.cache == "off":
+    if isinstance(teacher, (EmbeddingCache, EnsembleCache)) and options.cache not in CACHE_WORDS:
+        raise UsageError(
+            "the teacher is a cache of embeddings itself, and nothing is left to keep",
+            place=f"--cache {options.cache}",
+            next_step="Leave --cache out",
+        )
+    if isinstance(teacher, (EmbeddingCache, EnsembleCache)) and options.live:
         raise UsageError(
             "a cache of embeddings cannot look at the student's views",
             place="--cache off",
@@ -56,7 +62,7 @@ def check_teacher(
         names = " and ".join(term.name for term in terms)
         used = "the embedding size" if options.lookalikes == 1 else "the embedding size and the choice of batches"
         note(f"the method {names} needs no teacher; of this one only {used} is used")
-    if teacher is not None and note and options.cache != "off" and options.augmentation != AugmentationOptions():
+    if teacher is not None and note and not options.live and options.augmentation != AugmentationOptions():
         note(
             "the student sees augmented crops, and the teacher has seen them as they are; --cache off lets it see "
             "the same, and takes longer"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from facedistill.distill.terms import Term, parse_terms
 from facedistill.training.options import TrainingOptions
 
+CACHE_WORDS = ("once", "auto", "off")
+"""Embed the data before the first step; keep that below the user's folder of caches; or let the teacher look live."""
+
 
 class DistillOptions(TrainingOptions):
     """Options of a distillation run.
+
+    `cache` is one of CACHE_WORDS, or the folder of a cache to make or to use: a path of several parts, one that begins
+    with a dot, or a folder that is there.
 
     `method` and each of `plus` are "NAME" or "NAME:WEIGHT", each of `set` "OPTION=VALUE" or "NAME.OPTION=VALUE"; see
     `facedistill.distill.terms`.
@@ -26,7 +32,22 @@ class DistillOptions(TrainingOptions):
     set: tuple[str, ...] = ()
     images_per_identity: int = Field(default=4, ge=2)
     lookalikes: int = Field(default=1, ge=1)
-    cache: Literal["once", "auto", "off"] = "once"
+    cache: str = "once"
+
+    @field_validator("cache")
+    @classmethod
+    def _check_cache(cls, value: str) -> str:
+        # A folder has to look like one, since a misspelt word would make a folder of that name.
+        if value not in CACHE_WORDS and not (
+            len(Path(value).parts) > 1 or value.startswith(".") or Path(value).is_dir()
+        ):
+            raise ValueError(f"use {', '.join(CACHE_WORDS)} or a folder such as ./{value}")
+        return value
+
+    @property
+    def live(self) -> bool:
+        """Whether the teacher is to look at every view."""
+        return self.cache == "off"
 
     @property
     def terms(self) -> tuple[Term, ...]:

@@ -14,14 +14,16 @@ from torch.nn import functional
 from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
 from facedistill.distill.centres import class_centres
-from facedistill.embedders.cache import EmbeddingCache
+from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
 from facedistill.embedders.cache_ensemble import EnsembleCache
 from facedistill.embedders.cache_folder import cache_for
+from facedistill.embedders.cache_manifest import read_manifest
+from facedistill.embedders.cache_writer import write_cache
 from facedistill.embedders.cached_rows import CachedRows, TeacherRows
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.load_teacher import Teacher
 from facedistill.errors import DataError
-from facedistill.training.distill_options import DistillOptions
+from facedistill.training.distill_options import CACHE_WORDS, DistillOptions
 
 SAMPLE = 2000
 """Images by which it is judged whether a teacher tells faces apart at all (ours)."""
@@ -55,7 +57,7 @@ def teacher_rows(
     Raises:
         DataError: too many images are corrupt; or all embeddings are nearly the same and can teach nothing (a wrong
             preprocessing, or weights that were never trained).
-        ModelFileError: a cache is of other images, or damaged.
+        ModelFileError: a cache is of another teacher, of other images, or damaged.
         UsageError: the folder of caches cannot be written.
     """
     # The loader, which meets corrupt images again, lists them and replaces them, so that nobody looks them up.
@@ -69,6 +71,14 @@ def teacher_rows(
         rows = teacher.of(dataset)
     elif options.cache == "auto":
         rows = cache_for(teacher, dataset, on_corrupt=on_corrupt, progress=progress, note=note).of(dataset)
+    elif options.cache not in CACHE_WORDS:
+        place = Path(options.cache)
+        if is_cache(place) and read_manifest(place).finished:
+            cache = load_cache(place)
+            cache.check_teacher(teacher)
+        else:
+            cache = write_cache(teacher, dataset, place, wait=True, on_corrupt=on_corrupt, progress=progress, note=note)
+        rows = cache.of(dataset)
     else:
         embedded = embed_dataset(teacher, dataset, progress=progress, on_corrupt=on_corrupt, shared=True)
         assert embedded.mirrored is not None  # noqa: S101 - asked for by default

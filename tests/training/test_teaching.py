@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from facedistill.data.folder import FolderDataset
+from facedistill.data.subset import Subset
 from facedistill.distill.centres import class_centres
-from facedistill.embedders.cache import make_cache, save_cache
+from facedistill.embedders.cache import load_cache, make_cache, save_cache
 from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.load import load_embedder
 from facedistill.embedders.load_teacher import load_teacher
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import ModelFileError, TrainingError, UsageError
+from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.distill import distill, prepare_distillation
 from facedistill.training.listeners import Listeners
@@ -25,6 +27,7 @@ from facedistill.training.teaching import LiveTeaching
 from facedistill.training.train_teacher import train_teacher
 
 from .conftest import distill_options, same_weights, teacher_options, without_final_look
+from .test_resume import KilledError, kill_at
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,27 @@ def test_a_kept_cache_is_made_once_and_teaches_the_same(
     assert [note for note in without_final_look(notes) if "embeddings are kept in" in note]
 
 
+def test_a_cache_in_a_folder_of_ones_own(
+    teacher: TorchEmbedder, dataset: FolderDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = distill_options(method="cosine", cache=str(tmp_path / "kept"), epochs=1)
+    distill(dataset, teacher, RunFolder(tmp_path / "a"), options)
+    part = Subset(dataset, np.arange(24))
+    other = TorchEmbedder(
+        teacher.backbone, Preprocessing(size=64, std=128.0), 24, name="other", device=teacher.device, fingerprint="f"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchEmbedder, "embed", None)
+        distill(part, teacher, RunFolder(tmp_path / "b"), options)
+        with pytest.raises(ModelFileError, match="the cache is"):
+            distill(dataset, other, RunFolder(tmp_path / "c"), options)
+    assert not (tmp_path / "c").exists()
+    with pytest.raises(UsageError, match="nothing is left to keep"):
+        distill(dataset, load_cache(tmp_path / "kept"), RunFolder(tmp_path / "c"), options)
+    with pytest.raises(ValueError, match=r"use once, auto, off or a folder such as \./atuo"):
+        distill_options(cache="atuo")
+
+
 def test_a_cache_cannot_teach_live(teacher: TorchEmbedder, dataset: FolderDataset, tmp_path: Path) -> None:
     cache = make_cache(teacher, dataset, embed_dataset(teacher, dataset))
     with pytest.raises(UsageError, match="a cache of embeddings cannot look at the student's views"):
@@ -215,3 +239,25 @@ def test_a_student_goes_on_with_the_classifier_it_was_trained_with(
     weights = run / "last" / "backbone.safetensors"
     training = prepare_distillation(dataset, None, RunFolder(tmp_path / "b"), options, init=weights)
     assert not torch.equal(training.objective.state_dict()["methods.margin-softmax.head.centres"], state)
+
+
+def test_feature_maps_and_prompts_go_on_after_a_kill(dataset: FolderDataset, tmp_path: Path) -> None:
+    """What `killed_runs.py` does for the methods that a cache can teach."""
+    torch.manual_seed(0)
+    backbone = build_backbone("vit-tiny", embedding_size=24, width=0.25, input_size=32)
+    vit = TorchEmbedder(backbone, Preprocessing(size=32), 24, name="vit", device=torch.device("cpu"))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    plus, settings = ("cross-architecture:0.1",), ("queries=4", "width=8", "prompts=2")
+    options = distill_options(
+        method="cosine", plus=plus, set=settings, cache="off", input_size=32, save_every=2, augment_occlusion=0.5
+    )
+    distill(dataset, vit, RunFolder(tmp_path / "whole"), options)
+    with pytest.raises(KilledError):
+        distill(dataset, vit, RunFolder(tmp_path / "killed"), options, listeners=kill_at(3))
+    distill(dataset, vit, RunFolder(tmp_path / "killed", resume="yes"), options)
+    assert same_weights(tmp_path / "whole", tmp_path / "killed")
+    states = [torch.load(tmp_path / run / "last" / "state.pt", weights_only=True) for run in ("whole", "killed")]
+    learned = [state["objective"] for state in states]
+    assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])
+    assert any("prompts" in name for name in learned[0])
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())

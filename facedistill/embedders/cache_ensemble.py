@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.embedders.cache import EmbeddingCache
-from facedistill.embedders.cached_rows import FloatArray, TeacherRows
+from facedistill.embedders.cached_rows import FloatArray, TeacherRows, joined_pieces
 from facedistill.embedders.ensemble import Combination, common_preprocessing
 
 
@@ -50,11 +50,7 @@ class CombinedRows:
 
     def all(self) -> tuple[FloatArray, FloatArray]:
         """Original and mirrored, (N, T) float32 each, NaN where missing; 8 N T bytes of memory."""
-        original = np.empty((len(self), self.embedding_size), dtype=np.float32)
-        mirrored = np.empty_like(original)
-        for which, of_originals, of_mirrored in self.pieces():
-            original[which], mirrored[which] = of_originals, of_mirrored
-        return original, mirrored
+        return joined_pieces(self)
 
 
 class EnsembleCache:

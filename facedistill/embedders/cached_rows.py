@@ -70,6 +70,15 @@ def _to_float32(rows: AnyFloat) -> FloatArray:
     return converted
 
 
+def joined_pieces(rows: TeacherRows) -> tuple[FloatArray, FloatArray]:
+    """All the pieces of some rows as two arrays in memory, (N, T) float32 each."""
+    original = np.empty((len(rows), rows.embedding_size), dtype=np.float32)
+    mirrored = np.empty_like(original)
+    for which, of_originals, of_mirrored in rows.pieces():
+        original[which], mirrored[which] = of_originals, of_mirrored
+    return original, mirrored
+
+
 class CachedRows:
     """Embeddings as unit directions and norms, in memory or mapped from a file; nothing is read before it is asked for.
 
@@ -177,11 +186,7 @@ class CachedRows:
 
     def all(self) -> tuple[FloatArray, FloatArray]:
         """Original and mirrored, (N, T) float32 each, NaN where missing; 8 N T bytes of memory."""
-        original = np.empty((len(self), self.embedding_size), dtype=np.float32)
-        mirrored = np.empty_like(original)
-        for which, of_originals, of_mirrored in self.pieces():
-            original[which], mirrored[which] = of_originals, of_mirrored
-        return original, mirrored
+        return joined_pieces(self)
 
     def _raw(self, places: npt.NDArray[np.int64]) -> FloatArray:
         directions = _to_float32(self._directions.take(places, axis=0))

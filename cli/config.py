@@ -37,16 +37,44 @@ def read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         if name not in known:
             raise unknown_name(f"option of {ctx.info_name}", name, known)
         parameter = known[name]
-        defaults[parameter.name] = several(value) if parameter.multiple else value
+        if value is None:
+            continue  # a key without a value says nothing
+        if parameter.multiple:
+            value = several(value, JOINED_BY.get(name, "="))
+        elif name == "method":
+            value = " ".join(several(value, ":"))
+        defaults[parameter.name] = value
     ctx.default_map = defaults
     return path
 
 
-def several(value: Any) -> Any:
-    """The values of an option that may be repeated, written as a list, as one of them, or as a mapping."""
+# How a key and its value in a mapping are written on the command line.
+JOINED_BY = {"set": "=", "plus": ":"}
+
+
+def several(value: Any, joined_by: str, prefix: str = "") -> list[Any]:
+    """The values of an option that may be repeated, written as a list, as one of them, or as a mapping.
+
+    A mapping within a mapping gives names with a dot: `margin-softmax: {head: cosface}` is margin-softmax.head=cosface.
+    """
     if isinstance(value, dict):
-        return [f"{name}={item}" for name, item in value.items()]
-    return value if isinstance(value, list) else [value]
+        parts: list[Any] = []
+        for name, item in value.items():
+            if isinstance(item, dict):
+                parts += several(item, joined_by, f"{prefix}{name}.")
+            else:
+                parts.append(f"{prefix}{name}{joined_by}{spelled(item)}")
+        return parts
+    if isinstance(value, list):
+        return [part for item in value for part in (several(item, joined_by) if isinstance(item, dict) else [item])]
+    return [value]
+
+
+def spelled(value: Any) -> str:
+    """A value of YAML as it is written on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def option_names(ctx: typer.Context) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def note(message: str) -> None:
         return
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {escape(message)}", highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(f"[yellow]note:[/] {escape(message)}", highlight=False)
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -34,7 +34,7 @@ def say(message: str, *, quiet: bool = False) -> None:
     if not quiet and launched().first:
         from rich.console import Console
 
-        Console(soft_wrap=True).print(escape(message), highlight=False)
+        Console(soft_wrap=True, emoji=False).print(escape(message), highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, quiet: bool = False) -> None:
@@ -50,10 +50,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(escape(column), justify="right" if numeric(rows, index) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         # A file or a pipe has no width of its own; a table squeezed into 80 columns helps nobody.
-        console = Console(width=160)
+        console = Console(width=160, emoji=False)
     console.print(table)
 
 
@@ -156,7 +156,7 @@ class Bar(Display):
             TimeRemainingColumn(),
         )
         self._unit = unit
-        self._bar = ProgressWithStatus(*columns, console=Console(stderr=True), transient=True)
+        self._bar = ProgressWithStatus(*columns, console=Console(stderr=True, emoji=False), transient=True)
         self._task = self._bar.add_task(description, total=None, rate="")
         self._started = 0.0
         self._first: int | None = None

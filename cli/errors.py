@@ -45,7 +45,9 @@ def fail(message: str, status: int) -> None:
 
     place = launched()
     of = "" if place.first else f" (process {place.rank})"
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error{of}:[/] {escape(message)}", highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(
+        f"[bold red]Error{of}:[/] {escape(message)}", highlight=False
+    )
     sys.exit(status)
 
 

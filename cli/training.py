@@ -169,7 +169,9 @@ def figures_line(record: dict[str, Any]) -> list[str]:
     """A record's loss and figures, each as it is written."""
     parts = [f"loss {record['loss']:.4f}"]
     # Of several terms, each one's own.
-    parts += [f"{name[:-5].replace('_', '-')} {value:.4f}" for name, value in record.items() if name.endswith("_loss")]
+    parts += [
+        f"{name.replace('_', '-')[:-5]} loss {value:.4f}" for name, value in record.items() if name.endswith("_loss")
+    ]
     if "triplets" in record:
         parts.append(f"{record['triplets']:.0f} triplets")
     parts += [f"{label} {100 * record[name]:.2f} %" for name, label in PERCENTAGES.items() if name in record]

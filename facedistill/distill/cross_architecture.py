@@ -47,9 +47,11 @@ Ours, for lack of the paper's values: w_a, w_f, gamma, t, L, d, the table's leng
 class CrossArchitectureOptions(MethodOptions):
     """Options of Cross-Architecture Distillation; the paper's values are not known, all defaults are ours."""
 
-    queries: int = Field(default=16, ge=4, description="L, query centres, a square number (ours)")
-    width: int = Field(default=64, ge=HEADS, multiple_of=HEADS, description="d, length of a local feature (ours)")
-    buckets: int = Field(default=8, ge=2, description="rows of the position table (ours)")
+    queries: int = Field(default=16, ge=4, le=1024, description="L, query centres, a square number (ours)")
+    width: int = Field(
+        default=64, ge=HEADS, le=4096, multiple_of=HEADS, description="d, length of a local feature (ours)"
+    )
+    buckets: int = Field(default=8, ge=2, le=1024, description="rows of the position table (ours)")
     gamma: float = Field(default=1.0, ge=0, description="weight of the facial distance in the position term (ours)")
     attention: float = Field(default=100.0, ge=0, description="w_a, weight of the attention term (ours)")
     feature: float = Field(default=1.0, ge=0, description="w_f, weight of the feature term (ours)")

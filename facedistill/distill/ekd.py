@@ -123,16 +123,18 @@ class EkdDistillation(nn.Module):
         Args:
             student: (M,) cosines, of which the first `negatives` are those of negative pairs, in descending order.
             teacher: (M,) the teacher's, likewise.
-            negatives: 0-d int64; where it is 0, nothing changes.
+            negatives: 0-d int64; where it is 0, nothing changes. Neither where a cosine is not finite, as in a step
+                that a gradient scaler throws away: NaN would never leave the running thresholds again.
         """
         # Whole numbers, since 1e5 * 0.1 in floats may fall below 1e4.
         rates = 10 ** torch.arange(1, self.options.thresholds + 1, device=negatives.device)
         share = self.options.momentum
+        sound = (negatives > 0) & torch.isfinite(student).all() & torch.isfinite(teacher).all()
         for running, cosines in ((self.student_thresholds, student), (self.teacher_thresholds, teacher)):
             found = cosines[negatives // rates].to(running.dtype)
             moved = torch.where(self.started, share * found + (1 - share) * running, found)
-            running.copy_(torch.where(negatives > 0, moved, running))
-        self.started.logical_or_(negatives > 0)
+            running.copy_(torch.where(sound, moved, running))
+        self.started.logical_or_(sound)
 
     def rank_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, counted: torch.Tensor

@@ -88,6 +88,8 @@ def parse_terms(method: str, plus: Sequence[str] = (), settings: Sequence[str] =
     options: dict[str, dict[str, Any]] = {name: {} for name in weights}
     for text in settings:
         owner, option, value = parse_setting(text, list(weights))
+        if option in options[owner]:
+            raise UsageError(f"the option {option} of {owner} is set twice", place=f"--set {text}")
         options[owner][option] = value
     return tuple(make_term(name, weight, **options[name]) for name, weight in weights.items())
 
@@ -127,7 +129,24 @@ def parse_setting(text: str, methods: Sequence[str]) -> tuple[str, str, Any]:
             place=f"--set {text}",
             next_step=f"Say which, such as {owners[0]}.{option}={value}",
         )
-    return owners[0], option, yaml.safe_load(value)
+    return owners[0], option, parse_value(value, text)
+
+
+def parse_value(value: str, text: str) -> Any:
+    """A value as YAML reads it: a number, a word, true, false, or none.
+
+    Args:
+        value: behind the equals sign.
+        text: the whole setting, for messages.
+    """
+    if value.strip().lower() in ("none", "null"):
+        return None
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(
+            f"'{value}' is no value", place=f"--set {text}", next_step="Write a number, a word, true, false or none"
+        ) from None
 
 
 def suggest_option(option: str, methods: Sequence[str]) -> str:

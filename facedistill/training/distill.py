@@ -40,6 +40,7 @@ from facedistill.training.processes import join_processes
 from facedistill.training.run_folder import RunFolder
 from facedistill.training.teacher_rows import (
     centres_of_teacher,
+    check_live_teacher,
     describe_teacher,
     learned_centres,
     teacher_rows,
@@ -126,6 +127,13 @@ def prepare_distillation(
     taught_by = teacher if needs.teacher or by_lookalikes else None
     if taught_by is not None:
         config["run"]["teacher"] = describe_teacher(taught_by)
+    learned = None
+    if needs.centres and teacher is not None and teacher_run is not None:
+        learned = learned_centres(teacher_run, dataset, teacher.embedding_size)
+    if needs.centres:
+        config["run"]["class_centres"] = (
+            "the mean embeddings of each person" if learned is None else "the teacher's head"
+        )
     if run.resumed:
         # Before the teacher's pass over the data, which may take longer than anybody waits for a refusal.
         require_same_run(run, config)
@@ -137,12 +145,13 @@ def prepare_distillation(
         rows = teacher_rows(taught_by, dataset, options, note=note, progress=first.teacher_progress)
     centres = None
     if needs.centres and rows is not None:
-        centres = centres_of_teacher(rows, dataset, teacher_run, note=note)
+        centres = centres_of_teacher(rows, dataset, learned, note=note)
     sampler = make_sampler(dataset, needs, options, batch_size, rows)
     teaching: Teaching | None = None
     if needs.teacher:
         teaching = None if rows is None else CachedTeaching(rows)
-        if live and teacher is not None and isinstance(teacher, Embedder):
+        if live and isinstance(teacher, Embedder):
+            check_live_teacher(teacher, dataset)
             teaching = LiveTeaching(teacher, features=needs.features)
     setting = Setting(
         student_size=spec.embedding_size,

@@ -10,9 +10,11 @@ from facedistill.distill.method import Needs
 from facedistill.distill.terms import Term
 from facedistill.embedders.cache import EmbeddingCache
 from facedistill.embedders.cache_ensemble import EnsembleCache
+from facedistill.embedders.ensemble import EnsembleEmbedder
 from facedistill.embedders.load_teacher import Teacher
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import UsageError
+from facedistill.ranks import ranks
 from facedistill.training.distill_options import CACHE_WORDS, DistillOptions
 
 
@@ -39,10 +41,8 @@ def check_teacher(
         if term.needs.teacher and teacher is None:
             raise UsageError(f"the method {term.name} needs a teacher", next_step="Give one with --teacher")
         if term.needs.features and not isinstance(teacher, TorchEmbedder):
-            cached = isinstance(teacher, (EmbeddingCache, EnsembleCache))
-            kind = "a cache of embeddings" if cached else "an ONNX file or several teachers"
             raise UsageError(
-                f"the method {term.name} needs the teacher's feature maps, and {kind} has none",
+                f"the method {term.name} needs the teacher's feature maps, and {kind_of(teacher)} has none",
                 place="--teacher",
                 next_step="Give one checkpoint, run folder or published weights",
             )
@@ -61,12 +61,20 @@ def check_teacher(
     if teacher is not None and note and not any(term.needs.teacher for term in terms):
         names = " and ".join(term.name for term in terms)
         used = "the embedding size" if options.lookalikes == 1 else "the embedding size and the choice of batches"
-        note(f"the method {names} needs no teacher; of this one only {used} is used")
-    if teacher is not None and note and not options.live and options.augmentation != AugmentationOptions():
+        verb = "the method {} needs" if len(terms) == 1 else "the methods {} need"
+        note(f"{verb.format(names)} no teacher; of this one only {used} is used")
+    elif teacher is not None and note and not options.live and options.augmentation != AugmentationOptions():
         note(
             "the student sees augmented crops, and the teacher has seen them as they are; --cache off lets it see "
             "the same, and takes longer"
         )
+
+
+def kind_of(teacher: Teacher | None) -> str:
+    """What a teacher is, in a message."""
+    if isinstance(teacher, (EmbeddingCache, EnsembleCache)):
+        return "a cache of embeddings"
+    return "an ensemble of several teachers" if isinstance(teacher, EnsembleEmbedder) else "an ONNX file"
 
 
 def check_sizes(terms: Sequence[Term], student_size: int, teacher: Teacher | None) -> None:
@@ -85,7 +93,8 @@ def check_batches(terms: Sequence[Term], options: DistillOptions, batch_size: in
     by_people = any(term.needs.several_images_per_identity for term in terms)
     if by_people and batch_size < 2 * options.images_per_identity:
         raise UsageError(
-            f"a batch of {batch_size} has no room for two people with {options.images_per_identity} images each",
+            f"a batch of {batch_size} {'images a process ' if ranks() > 1 else ''}has no room for two people with "
+            f"{options.images_per_identity} images each",
             next_step="Raise --batch-size, or lower --images-per-identity",
         )
     if options.lookalikes > 1 and not by_people:

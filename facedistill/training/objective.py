@@ -81,7 +81,8 @@ class Distillation(nn.Module):
         """
         whole = batch
         if any(term.needs.pairs for term in self.terms):
-            whole = DistillationBatch(*(None if part is None else gather(part) for part in batch))  # type: ignore[arg-type]
+            # Features and images are left here: what compares images does not look at them, and they are large.
+            whole = DistillationBatch(gather(batch.student), gather(batch.teacher), gather(batch.labels))
         outputs = {term: self._methods[term.name](whole if term.needs.pairs else batch) for term in self.terms}
         loss = torch.stack([term.weight * output.loss for term, output in outputs.items()]).sum()
         figures: dict[str, Figure] = {}

@@ -243,4 +243,5 @@ def comparable(config: dict[str, Any]) -> dict[str, Any]:
     facts["data"] = f"{data.get('images')} images ({str(data.get('fingerprint'))[:12]})"
     facts["the pair list"] = run.get("benchmark", {}).get("pairs")
     facts["the teacher"] = run.get("teacher", {}).get("fingerprint")
+    facts["the class centres"] = run.get("class_centres")
     return facts

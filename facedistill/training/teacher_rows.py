@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 from torch.nn import functional
@@ -21,12 +23,16 @@ from facedistill.embedders.cache_manifest import read_manifest
 from facedistill.embedders.cache_writer import write_cache
 from facedistill.embedders.cached_rows import CachedRows, TeacherRows
 from facedistill.embedders.embed_dataset import embed_dataset
+from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.load_teacher import Teacher
-from facedistill.errors import DataError
+from facedistill.errors import DataError, ModelFileError
 from facedistill.training.distill_options import CACHE_WORDS, DistillOptions
 
 SAMPLE = 2000
 """Images by which it is judged whether a teacher tells faces apart at all (ours)."""
+
+LIVE_SAMPLE = 64
+"""As many of them where the teacher has not embedded the data (ours)."""
 
 
 def describe_teacher(teacher: Teacher) -> dict[str, Any]:
@@ -83,18 +89,17 @@ def teacher_rows(
         embedded = embed_dataset(teacher, dataset, progress=progress, on_corrupt=on_corrupt, shared=True)
         assert embedded.mirrored is not None  # noqa: S101 - asked for by default
         rows = CachedRows.in_memory(embedded.original, embedded.mirrored, key_of=dataset.key)
-    require_spread(rows)
+    require_spread(sample_of(rows))
     return rows
 
 
-def require_spread(rows: TeacherRows) -> None:
-    """DataError where the embeddings of a sample are nearly the same, or there are none."""
-    present = np.flatnonzero(rows.present)
-    if not len(present):
-        raise DataError("not one image of the data set could be decoded", next_step="Check the folder of crops")
-    chosen = present[np.random.default_rng(0).permutation(len(present))[:SAMPLE]]
-    seen = rows.lookup(chosen, np.zeros(len(chosen), dtype=np.bool_))
-    unit = seen / (seen**2).sum(axis=1, keepdims=True) ** 0.5
+def require_spread(seen: npt.NDArray[np.float32]) -> None:
+    """DataError where (N, T) embeddings of a sample of faces are nearly the same, or there are none."""
+    if not len(seen):
+        raise DataError(
+            "the teacher has not one embedding of the data set", next_step="Check the folder of crops, or the cache"
+        )
+    unit = seen / np.maximum(np.linalg.norm(seen.astype(np.float64), axis=1, keepdims=True), 1e-300)
     mean_cosine = float((unit.mean(axis=0) ** 2).sum())
     if mean_cosine > 0.98:
         raise DataError(
@@ -103,25 +108,27 @@ def require_spread(rows: TeacherRows) -> None:
         )
 
 
+def sample_of(rows: TeacherRows) -> npt.NDArray[np.float32]:
+    """(N, T) embeddings of a sample of the images that have one."""
+    present = np.flatnonzero(rows.present)
+    chosen = present[np.random.default_rng(0).permutation(len(present))[:SAMPLE]]
+    return rows.lookup(chosen, np.zeros(len(chosen), dtype=np.bool_))
+
+
 def centres_of_teacher(
-    rows: TeacherRows,
-    dataset: FaceDataset,
-    run: Path | None,
-    *,
-    note: Callable[[str], None] | None,
+    rows: TeacherRows, dataset: FaceDataset, learned: torch.Tensor | None, *, note: Callable[[str], None] | None
 ) -> torch.Tensor:
     """(C, T) float32 unit vectors: the classes of the teacher's own head, or else its mean embeddings of each person.
 
     Args:
         rows: its embeddings of `dataset`.
         dataset: the faces.
-        run: the folder of the run that trained it, where it is known.
+        learned: the centres of its own head, where it has one for these data; see `learned_centres`.
         note: told which of the two it is.
 
     Raises:
         DataError: a person has no readable image.
     """
-    learned = None if run is None else learned_centres(run, dataset, rows.embedding_size)
     if learned is not None:
         if note:
             note("the class centres are those of the teacher's own head")
@@ -138,16 +145,49 @@ def centres_of_teacher(
 def learned_centres(run: Path, dataset: FaceDataset, size: int) -> torch.Tensor | None:
     """(C, size) class centres that a run has learned for these very data, of any length; None where it has none.
 
-    A run on other data has other classes, a sub-centre head several centres for each, and PartialFC keeps them in parts
-    where several processes trained.
+    They are those of its margin head, or of a distillation method that has one. A run on other data has other classes,
+    a sub-centre head several centres for each, and PartialFC keeps them in parts where several processes trained.
+
+    Raises:
+        ModelFileError: the run's configuration or state is damaged.
     """
     state, config = run / "last" / "state.pt", run / "config.yaml"
     if not state.is_file() or not config.is_file():
         return None
-    facts = yaml.safe_load(config.read_text(encoding="utf-8")).get("run", {})
-    if facts.get("data", {}).get("fingerprint") != dataset.fingerprint:
-        return None
-    centres = torch.load(state, map_location="cpu", weights_only=True)["objective"].get("head.centres")
-    if centres is None or centres.shape != (len(dataset.identities), size):
-        return None
-    return torch.as_tensor(centres).float()
+    try:
+        facts = yaml.safe_load(config.read_text(encoding="utf-8"))["run"]["data"]
+        if facts["fingerprint"] != dataset.fingerprint:
+            return None
+        objective = torch.load(state, map_location="cpu", weights_only=True)["objective"]
+    except (
+        OSError,
+        EOFError,
+        UnpicklingError,
+        RuntimeError,
+        yaml.YAMLError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ModelFileError(
+            f"the run's configuration or saved state cannot be read ({type(error).__name__})",
+            place=run,
+            next_step="Name its weights instead, last/backbone.safetensors, to do without its classifier",
+        ) from error
+    wanted = (len(dataset.identities), size)
+    found = [
+        centres for name, centres in objective.items() if name.endswith("head.centres") and centres.shape == wanted
+    ]
+    return found[0].float() if found else None
+
+
+def check_live_teacher(teacher: Embedder, dataset: FaceDataset) -> None:
+    """Have a teacher that will look at every view embed a few crops before the first step.
+
+    Raises:
+        DataError: it gives nearly the same embedding for every face, or none of the crops can be decoded.
+        ModelFileError: an embedding is not finite.
+    """
+    chosen = np.random.default_rng(0).permutation(len(dataset))[:LIVE_SAMPLE]
+    embedded = embed_dataset(teacher, dataset, chosen, mirror=False, on_corrupt=lambda key, error: None)
+    require_spread(embedded.original[np.isfinite(embedded.original).all(axis=1)])

@@ -91,7 +91,8 @@ class LiveTeaching:
         """Embeddings of the views.
 
         Raises:
-            TrainingError: an embedding is not finite.
+            TrainingError: an embedding is not finite. A torch teacher's are not looked at, which would mean waiting for
+                the device; there the loss tells, when that is looked at next.
         """
         if isinstance(self.teacher, TorchEmbedder):
             images = self.teacher.prepare(views)

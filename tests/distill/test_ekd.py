@@ -169,3 +169,15 @@ def test_soft_counts_far_from_a_threshold_are_whole() -> None:
     passed.sum().backward()
     assert student.grad is not None
     assert torch.isfinite(student.grad).all()
+
+
+def test_a_batch_that_is_not_finite_leaves_the_thresholds_alone() -> None:
+    batch = made_batch(0, labels=PEOPLE)
+    method = made_method(batch)
+    method(batch)
+    before = method.student_thresholds.clone()
+    overflown = batch.student.detach().clone()
+    overflown[0, 0] = torch.inf
+    method(batch._replace(student=overflown))
+    assert torch.equal(before, method.student_thresholds)
+    assert torch.isfinite(method(batch).loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.load import load_embedder
 from facedistill.embedders.load_teacher import load_teacher
 from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.errors import ModelFileError, TrainingError, UsageError
+from facedistill.errors import DataError, ModelFileError, TrainingError, UsageError
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.training.distill import distill, prepare_distillation
@@ -176,7 +177,7 @@ def test_the_teachers_own_head_gives_the_centres(
 ) -> None:
     rows = teacher_rows(teacher, dataset, distill_options(), note=None, progress=None)
     notes: list[str] = []
-    learned = centres_of_teacher(rows, dataset, run, note=notes.append)
+    learned = centres_of_teacher(rows, dataset, learned_centres(run, dataset, 24), note=notes.append)
     state = torch.load(run / "last" / "state.pt", weights_only=True)["objective"]["head.centres"]
     torch.testing.assert_close(learned, torch.nn.functional.normalize(state))
     means = centres_of_teacher(rows, dataset, None, note=notes.append)
@@ -261,3 +262,46 @@ def test_feature_maps_and_prompts_go_on_after_a_kill(dataset: FolderDataset, tmp
     assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])
     assert any("prompts" in name for name in learned[0])
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+
+
+def test_another_source_of_the_class_centres_is_another_run(
+    run: Path, teacher: TorchEmbedder, dataset: FolderDataset, tmp_path: Path
+) -> None:
+    options = distill_options(method="adadistill-fixed", epochs=1)
+    distill(dataset, teacher, RunFolder(tmp_path / "a"), options, teacher_run=run)
+    with pytest.raises(UsageError, match="the class centres the teacher's head and is resumed with the mean"):
+        distill(dataset, teacher, RunFolder(tmp_path / "a", resume="yes"), options)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("config.yaml", b""), ("config.yaml", b"run: 3"), ("config.yaml", b"[1"), ("last/state.pt", b"PK")],
+)
+def test_a_damaged_run_of_the_teacher(
+    file: str, content: bytes, run: Path, teacher: TorchEmbedder, dataset: FolderDataset, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "damaged")
+    (tmp_path / "damaged" / file).write_bytes(content)
+    options = distill_options(method="adadistill-fixed", epochs=1)
+    with pytest.raises(ModelFileError, match="the run's configuration or saved state cannot be read"):
+        distill(dataset, teacher, RunFolder(tmp_path / "a"), options, teacher_run=tmp_path / "damaged")
+
+
+def test_the_classifier_of_a_distilled_student_goes_on_too(run: Path, dataset: FolderDataset, tmp_path: Path) -> None:
+    options = distill_options(student=None, width=None, method="margin-softmax", epochs=1)
+    distill(dataset, None, RunFolder(tmp_path / "a"), options, init=run)
+    notes: list[str] = []
+    listeners = Listeners(note=notes.append)
+    prepare_distillation(dataset, None, RunFolder(tmp_path / "b"), options, init=tmp_path / "a", listeners=listeners)
+    assert f"the student goes on with the classifier of {tmp_path / 'a'}" in notes
+
+
+def test_a_live_teacher_that_sees_one_face_only_is_refused(dataset: FolderDataset, tmp_path: Path) -> None:
+    class Constant:
+        name, embedding_size, fingerprint, preprocessing = "constant", 3, "", Preprocessing(size=64)
+
+        def embed(self, images: np.ndarray) -> np.ndarray:
+            return np.ones((len(images), 3), dtype=np.float32)
+
+    with pytest.raises(DataError, match="nearly the same embedding for every face"):
+        distill(dataset, Constant(), RunFolder(tmp_path / "a"), distill_options(method="cosine", cache="off"))

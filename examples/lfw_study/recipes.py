@@ -13,6 +13,9 @@ from facedistill.errors import DataError, UsageError, unknown_name
 
 SECTIONS = ("align", "data", "pairs", "teacher", "start", "distill")
 OWN_KEYS = ("teacher", "start", "made-up", "lfw")
+SET_BY_STUDY = ("out", "seed", "resume", "init", "overwrite")
+GROUPS = ("teacher", "train", "test")
+"""Of made-up people; none is in two of them."""
 TEACHERS = ("cache", "live", "none")
 START = "start"
 """What the undistilled student's run is called, from which methods start."""
@@ -64,30 +67,49 @@ def read_recipes(path: Path, kind: str) -> Recipes:
         DataError: it is no file of recipes.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        sections, methods = content[kind], content["methods"]
-        common = {name: dict(sections.get(name) or {}) for name in SECTIONS}
-        recipes = {name: _recipe(name, {**common["distill"], **options}, kind) for name, options in methods.items()}
+        content = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+        sections, methods = (_section(content, name) for name in (kind, "methods"))
+        common = {name: _mapping(sections.get(name) or {}, f"{kind}, {name}") for name in SECTIONS}
+        missing = [group for group in GROUPS if kind == "made-up" and group not in common["data"]]
+        if missing:
+            raise ValueError(f"the section made-up, data has no {missing[0]}; it needs {', '.join(GROUPS)}")
+        recipes = {str(name): _recipe(str(name), common["distill"], options, kind) for name, options in methods.items()}
         _check_starts(list(recipes.values()))
     except FileNotFoundError:
         raise UsageError("there are no such recipes", place=path) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"the recipes cannot be read ({error})", place=path) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"the recipes are not laid out as they have to be ({error!r})", place=path) from error
+    except ValueError as error:
+        raise DataError(str(error), place=path, next_step="See README.md") from error
     return Recipes(common, recipes)
 
 
-def _recipe(name: str, options: dict[str, Any], kind: str) -> Recipe:
-    options = {**options, **(options.get(kind) or {})}
-    if name == START or not re.fullmatch(r"\w[\w.-]*", str(name)):
+def _mapping(value: object, name: str) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} has to be a mapping, such as {{epochs: 4}}, and is {value!r}")
+    return dict(value)
+
+
+def _section(content: dict[str, Any], name: str) -> dict[Any, Any]:
+    if not content.get(name):
+        raise ValueError(f"the section '{name}' is missing; add it, as the recipes that come with the study have it")
+    return _mapping(content[name], name)
+
+
+def _recipe(name: str, shared: dict[str, Any], own: object, kind: str) -> Recipe:
+    options = {**shared, **_mapping(own, name)}
+    options |= _mapping(options.get(kind) or {}, f"{name}, {kind}")
+    if name in (START, "teacher") or not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"'{name}' cannot be a run's folder; use other letters, digits, dots and dashes")
     teacher = options.get("teacher", "cache")
     if teacher not in TEACHERS:
         raise ValueError(f"{name}: the teacher is '{teacher}' and not one of {', '.join(TEACHERS)}")
+    for key in options:
+        if key in SET_BY_STUDY:
+            raise ValueError(f"{name}: {key} is chosen by the study; leave it out")
     rest = {key: value for key, value in options.items() if key not in OWN_KEYS}
     start = options.get("start", True)
-    return Recipe(str(name), rest, teacher, start=(START if start else None) if isinstance(start, bool) else str(start))
+    return Recipe(name, rest, teacher, start=(START if start else None) if isinstance(start, bool) else str(start))
 
 
 def _check_starts(recipes: list[Recipe]) -> None:
@@ -97,19 +119,6 @@ def _check_starts(recipes: list[Recipe]) -> None:
         if recipe.start not in before:
             raise ValueError(f"{recipe.name}: it starts from '{recipe.start}', which has to stand before it")
         before.add(recipe.name)
-
-
-def words_of(options: dict[str, Any]) -> list[str]:
-    """Options as words of a command line; a list is an option given several times."""
-    words: list[str] = []
-    for key, value in options.items():
-        flag = "--" + str(key).replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            words += [flag, str(item)]
-    return words
 
 
 def fresh_student(start: dict[str, Any]) -> dict[str, Any]:

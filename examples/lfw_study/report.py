@@ -5,32 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import TestSet, load_embeddings, load_test_set
+from finished import FinishedRun, commands_in_order, finished_runs, preparation_of
+from kept import TEST_SET, TestSet, load_embeddings, load_test_set
 from plot import plot_tars
-from steps import Journal
+from recipes import START
 
-from facedistill.errors import DataError
+from facedistill.errors import UsageError
 from facedistill.evaluation.people_bootstrap import PeopleBootstrap, ResampledTars
 from facedistill.evaluation.tar_intervals import TarInterval, TarIntervals, tar_differences, tar_intervals
 from facedistill.evaluation.verification import evaluate_embeddings
 from facedistill.files import write_atomically
 
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """What is known of one training run: see `Journal`."""
-
-    method: str
-    seed: int
-    command: str
-    hours: float
-    parameters: int | None
+FIXED_MARGIN = "triplet"
+"""The method that others from the same start are compared with."""
+RANKED_BY = "1e-4"
+"""The FAR by whose TAR the methods are put in order, or the lowest above it that the test photos resolve."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Row:
         runs: by seed.
         accuracies: of the pair list, by seed.
         tars: with their intervals.
-        differences: baseline -> how far above it the method is, over the seeds that both have.
+        differences: another method -> how far above it this one is, over the seeds that both have.
     """
 
     name: str
@@ -77,8 +72,15 @@ def write_report(study: Path, *, resamples: int, baselines: Sequence[str]) -> No
     """Write the tables and the plot of all runs that are finished.
 
     Raises:
-        DataError: there is none, or what was kept of one cannot be read.
+        UsageError: there is none yet.
+        DataError: what was kept of one cannot be read.
     """
+    if not (study / TEST_SET).exists():
+        raise UsageError(
+            "nothing of the study is finished yet" if study.is_dir() else "there is no study here",
+            place=study,
+            next_step="Run it without --report first",
+        )
     test = load_test_set(study)
     rows = make_rows(study, test, resamples=resamples, baselines=baselines)
     result = {
@@ -88,34 +90,21 @@ def write_report(study: Path, *, resamples: int, baselines: Sequence[str]) -> No
         "folds": test.fold_scheme,
         "resamples": resamples,
         "methods": [row.to_dict() for row in rows],
-        "preparation": preparation_of(study),
+        "preparation": list(preparation_of(study).values()),
     }
     write_atomically(study / "results.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_atomically(study / "results.csv", spell_csv(rows, baselines).encode())
-    write_atomically(study / "results.md", spell_markdown(study, rows, baselines, test, resamples).encode())
+    write_atomically(study / "results.csv", spell_csv(rows, compared_with(rows, baselines)).encode())
+    write_atomically(
+        study / "results.md", spell_markdown(study, rows, compared_with(rows, baselines), test, resamples).encode()
+    )
     plot_tars([(row.name, row.tars) for row in rows], study / "results.png")
 
 
-def finished_runs(study: Path) -> dict[str, list[FinishedRun]]:
-    """Method -> its finished runs by seed, the methods by name."""
-    runs: dict[str, list[FinishedRun]] = {}
-    for content in Journal(study).all():
-        if "seed" in content:
-            run = FinishedRun(**{name: content[name] for name in FinishedRun.__dataclass_fields__})
-            runs.setdefault(run.method, []).append(run)
-    return {method: sorted(found, key=lambda run: run.seed) for method, found in runs.items()}
-
-
-def preparation_of(study: Path) -> list[str]:
-    """The commands that made the crops, the pair list, the teacher and the students to start from."""
-    return [content["command"] for content in Journal(study).all() if "seed" not in content]
-
-
 def make_rows(study: Path, test: TestSet, *, resamples: int, baselines: Sequence[str]) -> list[Row]:
-    """The teacher, the baselines, then the other methods by name."""
+    """The teacher, the baselines, then the other methods, the best first."""
     finished = finished_runs(study)
     if not finished:
-        raise DataError("no run of the study is finished", place=study)
+        raise UsageError("no run of the study is finished", place=study, next_step="Run it without --report first")
     bootstrap = PeopleBootstrap(test.labels, resamples=resamples, name=str(study))
     tars: dict[str, dict[int, ResampledTars]] = {}
     accuracies: dict[str, list[float]] = {}
@@ -126,48 +115,77 @@ def make_rows(study: Path, test: TestSet, *, resamples: int, baselines: Sequence
             tars.setdefault(name, {})[seed] = bootstrap.of(embeddings)
             judged = evaluate_embeddings(embeddings, test.pairs, test.same, test.folds, name=name)
             accuracies.setdefault(name, []).append(judged.accuracy)
-    order = ["teacher", *(name for name in baselines if name in finished)]
-    order += [name for name in finished if name not in baselines]
+    found = {name: tar_intervals(list(seeds.values()), name=name) for name, seeds in tars.items()}
+    first = ["teacher", *(name for name in baselines if name in finished)]
+    rest = [name for name in finished if name not in first]
+    far = ranking_far(found["teacher"])
+    rest.sort(key=lambda name: -_rank(found[name], far))
     return [
         Row(
             name,
             tuple(finished.get(name, [])),
             tuple(accuracies[name]),
-            tar_intervals(list(tars[name].values()), name=name),
-            {} if name == "teacher" else differences(name, tars, baselines),
+            found[name],
+            {} if name == "teacher" else differences(name, tars, [*baselines, *relatives(name, finished)]),
         )
-        for name in order
+        for name in [*first, *rest]
     ]
 
 
-def differences(
-    name: str, tars: dict[str, dict[int, ResampledTars]], baselines: Sequence[str]
-) -> dict[str, TarIntervals]:
-    """Baseline -> how far above it a method is; left out where they have no seed in common."""
+def ranking_far(tars: TarIntervals) -> str | None:
+    """The FAR whose TAR puts the methods in order; None where the test photos resolve none."""
+    resolved = [far for far, interval in tars.at_far.items() if interval is not None]
+    return next((far for far in sorted(resolved, key=float) if float(far) >= float(RANKED_BY)), None)
+
+
+def _rank(tars: TarIntervals, far: str | None) -> float:
+    interval = None if far is None else tars.at_far[far]
+    return 0.0 if interval is None else interval.estimate
+
+
+def relatives(name: str, finished: Mapping[str, Sequence[FinishedRun]]) -> list[str]:
+    """What a method that starts from another's student is compared with beside the baselines.
+
+    It is the other, whose student it goes on from, and the fixed margin where that starts from the same student.
+    """
+    start = finished[name][0].start
+    if start in (None, START):
+        return []
+    alike = [other for other, runs in finished.items() if runs[0].start == start and other != name]
+    return [str(start), *(other for other in alike if finished[other][0].loss == FIXED_MARGIN)]
+
+
+def differences(name: str, tars: dict[str, dict[int, ResampledTars]], others: Sequence[str]) -> dict[str, TarIntervals]:
+    """Another method -> how far above it a method is; left out where they have no seed in common."""
     found = {}
-    for baseline in baselines:
-        seeds = sorted(tars[name].keys() & tars.get(baseline, {}).keys())
-        if baseline != name and seeds:
-            own, others = ([tars[which][seed] for seed in seeds] for which in (name, baseline))
-            found[baseline] = tar_differences(own, others, name=name, against=baseline)
+    for other in others:
+        seeds = sorted(tars[name].keys() & tars.get(other, {}).keys())
+        if other != name and seeds:
+            own, theirs = ([tars[which][seed] for seed in seeds] for which in (name, other))
+            found[other] = tar_differences(own, theirs, name=name, against=other)
     return found
 
 
-def spell_csv(rows: Sequence[Row], baselines: Sequence[str]) -> str:
+def compared_with(rows: Sequence[Row], baselines: Sequence[str]) -> list[str]:
+    """The methods that others are compared with: the baselines, then those that only some are."""
+    return list(dict.fromkeys([*baselines, *(name for row in rows for name in row.differences)]))
+
+
+def spell_csv(rows: Sequence[Row], others: Sequence[str]) -> str:
     """One line for every method and FAR; rates are fractions, and what cannot be resolved is empty."""
     text = io.StringIO(newline="")
     columns = ["method", "seeds", "accuracy", "accuracy_std_over_seeds", "hours", "far"]
     columns += ["tar", "low", "high", "std_over_seeds"]
-    for baseline in baselines:
-        columns += [f"above_{baseline}{end}" for end in ("", "_low", "_high", "_excludes_zero", "_one_sign")]
+    for other in others:
+        columns += [f"above_{other}{end}" for end in ("", "_low", "_high", "_excludes_zero", "_one_sign")]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         shared = [row.name, len(row.runs), np.mean(row.accuracies), row.accuracy_std, row.hours]
         for far, interval in row.tars.at_far.items():
             cells = [*shared, far, *_ends(interval), None if interval is None else interval.seed_std]
-            for baseline in baselines:
-                against = row.differences.get(baseline)
+            for other in others:
+                against = row.differences.get(other)
                 above = None if against is None else against.at_far[far]
                 verdicts = [None, None] if above is None else [above.excludes_zero, above.one_sign]
                 cells += [*_ends(above), *verdicts]
@@ -179,14 +197,15 @@ def _ends(interval: TarInterval | None) -> list[float | None]:
     return [None] * 3 if interval is None else [interval.estimate, interval.low, interval.high]
 
 
-def spell_markdown(study: Path, rows: Sequence[Row], baselines: Sequence[str], test: TestSet, resamples: int) -> str:
-    """The tables for people to read, and the command of every run."""
-    fars = list(rows[0].tars.at_far)
+def spell_markdown(study: Path, rows: Sequence[Row], others: Sequence[str], test: TestSet, resamples: int) -> str:
+    """The tables for people to read, and the commands that made the runs."""
+    fars, far = list(rows[0].tars.at_far), ranking_far(rows[0].tars)
     people = len(np.unique(test.labels))
     lines = [
         f"All pairs of {len(test.labels):,} photos of {people:,} people, and {len(test.pairs):,} listed pairs in "
         f"{test.fold_scheme}. TAR in %: mean ± standard deviation over the seeds, and in brackets the 95 % interval of "
-        f"the mean over people ({resamples:,} resamples).",
+        f"the mean over people ({resamples:,} resamples). The teacher and what all are compared with stand first, the "
+        f"others by {'name' if far is None else f'TAR at FAR {far}'}.",
         "",
         "| method | seeds | pair list, % | " + " | ".join(f"TAR at FAR {far}" for far in fars) + " | hours a run |",
         "|---" * (len(fars) + 4) + "|",
@@ -196,22 +215,22 @@ def spell_markdown(study: Path, rows: Sequence[Row], baselines: Sequence[str], t
         cells.append(_spread(float(np.mean(row.accuracies)), row.accuracy_std))
         cells += [_tar(interval) for interval in row.tars.at_far.values()]
         lines.append(f"| {' | '.join([*cells, '-' if row.hours is None else f'{row.hours:.2f}'])} |")
-    for baseline in baselines:
-        compared = [row for row in rows if baseline in row.differences]
+    for other in others:
+        compared = [row for row in rows if other in row.differences]
         if compared:
             lines += [
                 "",
-                f"Points of TAR above `{baseline}`, paired by seed and by resample. Bold: the interval over people "
+                f"Points of TAR above `{other}`, paired by seed and by resample. Bold: the interval over people "
                 "excludes zero, and every seed has the same sign.",
                 "",
                 "| method | " + " | ".join(f"FAR {far}" for far in fars) + " |",
                 "|---" * (len(fars) + 1) + "|",
             ]
             for row in compared:
-                cells = [_above(interval) for interval in row.differences[baseline].at_far.values()]
+                cells = [_above(interval) for interval in row.differences[other].at_far.values()]
                 lines.append(f"| {row.name} | {' | '.join(cells)} |")
-    commands = [*preparation_of(study), *(run.command for row in rows for run in row.runs)]
-    lines += ["", "Made by:", "", "```console", *commands, "```", ""]
+    commands = commands_in_order(study, {row.name: row.runs for row in rows if row.runs})
+    lines += ["", "The runs were made by:", "", "```console", *commands, "```", ""]
     return "\n".join(lines)
 
 

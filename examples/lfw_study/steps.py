@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-import typer.main
 from facedistill_cli.app import app
 
 from facedistill.errors import DataError, FacedistillError, UsageError
 from facedistill.files import write_atomically
 
 INTERRUPTED = 130
-
-# Newer versions of Typer have a click of their own; this is the UsageError of whichever it is.
-CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class StepFailedError(FacedistillError):
@@ -50,14 +45,6 @@ class Step:
         """The part that has to be the same when the study goes on."""
         return shlex.join(("facedistill", *self.words))
 
-    def check(self) -> None:
-        """UsageError where the command line does not understand it, so that this is known before hours of work."""
-        command = typer.main.get_command(app).commands[self.words[0]]  # type: ignore[attr-defined]
-        try:
-            command.make_context(self.words[0], [*self.words[1:], *self.manner])
-        except CommandLineError as error:
-            raise UsageError(str(error), place=self.command, next_step="Look at the recipe") from error
-
 
 class Journal:
     """Remembers in `STUDY/commands/NAME.json` what was run to its end, and with what command."""
@@ -76,9 +63,9 @@ class Journal:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError("what is known of the step cannot be read", place=path, next_step="Remove it") from error
 
-    def all(self) -> list[dict[str, Any]]:
-        """What is known of every step that has come to its end, by name."""
-        return [self.read(path.stem) for path in sorted(self._folder.glob("*.json"))]
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Step -> what is known of it, of every step that has come to its end, by name."""
+        return {path.stem: self.read(path.stem) for path in sorted(self._folder.glob("*.json"))}
 
     def is_done(self, step: Step) -> bool:
         """Whether it has come to its end.

@@ -47,7 +47,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def study() -> Iterator[SimpleNamespace]:
     """The example's modules, which import one another as a script's neighbours."""
-    names = ("study", "steps", "recipes", "report", "kept", "plot")
+    names = ("study", "plan", "checks", "steps", "recipes", "words", "finished", "report", "kept", "plot")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         yield SimpleNamespace(**{name: __import__(name) for name in names})
@@ -118,7 +118,10 @@ def test_its_tables(tiny: Tiny) -> None:
     markdown = (tiny.folder / "results.md").read_text()
     assert "| cosine | 2 | " in markdown
     assert cosine["runs"][0]["command"] in markdown
-    assert sum(line.startswith("facedistill ") for line in markdown.splitlines()) == 4 + 2 + 2 + 1 + 4
+    lines = [line for line in markdown.splitlines() if line.startswith("facedistill ")]
+    runs = [f"{name}/seed-{seed}" for seed in (0, 1) for name in ("start", "cosine", "undistilled")]
+    assert [what(shlex.split(line)[1:]) for line in lines] == [*tiny.before[:6], *runs]
+    assert sum(line.startswith("facedistill ") for line in markdown.splitlines()) == 4 + 2 + 2 + 4
 
 
 def test_nothing_is_done_again(tiny: Tiny, study: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +233,7 @@ def test_the_recipes_that_come_with_it(kind: str, study: SimpleNamespace, capsys
     assert len([line for line in commands if line.startswith("facedistill distill ")]) == len(recipes)
     for recipe in recipes.values():  # names of methods, weights, and options of theirs
         assert select_options(DistillOptions, recipe.options).terms
-    assert {"undistilled", "triplet", "triplet-distillation", "rkd", "ekd", "gkd", "adadistill", "best"} <= set(recipes)
+    assert {"undistilled", "triplet", "triplet-distillation", "rkd", "ekd", "gkd", "adadistill", "similarity"} <= set(recipes)
     if kind == "lfw":
         assert commands[0] == "facedistill align photos s/crops --detector mtcnn"
         assert "--identities lists/peopleDevTrain.txt --model t.onnx --std 128.0 -o s/teacher-cache" in commands[1]
@@ -261,23 +264,152 @@ def test_what_a_recipe_can_say(study: SimpleNamespace, tmp_path: Path) -> None:
     assert recipe == study.recipes.Recipe("a", {"lr": 0.1, "epochs": 9, "method": "cosine"}, "live", start=None)
     arguments = ["s", "--crops", "c", "--protocol", "p", "--teacher", "t.onnx", "--teacher-color", "bgr"]
     given = study.study.parse([*arguments, "--recipes", str(tmp_path / "r.yaml")])
-    plan, preparation = study.study.plan_data(given)
+    plan, preparation = study.plan.plan_data(given)
     assert [step.name for step in preparation] == ["teacher-cache"], "crops that are there need not be made"
-    assert study.study.method_step(plan, recipe, 3).command == (
+    assert study.plan.method_step(plan, recipe, 3).command == (
         "facedistill distill c --identities p/peopleDevTrain.txt --teacher t.onnx --teacher-color bgr "
         "--student mobilefacenet --width 0.25 --out s/runs/a/seed-3 --seed 3 --resume auto "
         "--epochs 9 --lr 0.1 --method cosine"
     )
     going_on = study.recipes.read_recipes(tmp_path / "r.yaml", "lfw").methods["b"]
-    assert "--init s/runs/a/seed-3 --out s/runs/b/seed-3" in study.study.method_step(plan, going_on, 3).command
+    assert "--init s/runs/a/seed-3 --out s/runs/b/seed-3" in study.plan.method_step(plan, going_on, 3).command
     with pytest.raises(UsageError, match="b starts from a, which is not trained with seed 3 yet"):
-        study.study.check_all(plan, [], [going_on], [3])
+        study.checks.check_all(plan, [], [going_on], [3])
 
 
 def test_options_as_words(study: SimpleNamespace) -> None:
     options = {"batch_size": 8, "plus": ["a:1", "b:2"], "mirror": False, "nesterov": True}
     expected = "--batch-size 8 --plus a:1 --plus b:2 --no-mirror --nesterov"
-    assert study.recipes.words_of(options) == expected.split()
+    assert study.words.words_of(options, "distill") == expected.split()
+
+
+def test_options_as_words_mean_what_a_config_file_of_them_means(study: SimpleNamespace, tmp_path: Path) -> None:
+    options = {
+        "set": {"head": "cosface", "scale": None, "hard": True},
+        "plus": "margin-softmax:1",
+        "compile": False,
+        "overwrite": True,
+        "workers": None,
+        "milestones": [8, 14.5],
+        "cache": "off",
+        "logger": ["wandb", "mlflow"],
+        "mirror": False,
+    }
+    words = study.words.words_of(options, "distill")
+    expected = "--set head=cosface --set scale=null --set hard=true --plus margin-softmax:1 --overwrite "
+    assert shlex.join(words) == (
+        expected + "--milestones 8,14.5 --cache off --logger wandb --logger mlflow --no-mirror"
+    )
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(options))
+    run = ["distill", "crops", "--out", "run"]
+    given = study.words.understand([*run, *words])
+    read = study.words.understand([*run, "--config", str(tmp_path / "c.yaml")])
+    # The file's null and true may be written as Python writes them.
+    assert {name for name in given if given[name] != read[name]} <= {"config", "set_option"}
+    assert given["milestones"] == (8, 14.5)
+    # What the command does not have is for it to refuse.
+    assert study.words.words_of({"epoch": 3, "nonsense": False}, "distill") == ["--epoch", "3", "--no-nonsense"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "cause"),
+    [
+        ({"method": "nope"}, "there is no method called 'nope'"),
+        ({"method": "cosine", "set": ["margin_max=3"]}, "cosine has no option 'margin_max'"),
+        ({"method": "triplet-distillation", "set": {"margin_max": -3}}, "margin_max"),
+        ({"method": "cosine", "plus": "margin-softmax:0"}, "the weight of margin-softmax is 0"),
+        ({"method": "cosine", "epochs": 0}, "--epochs: input should be greater than or equal to 1"),
+        ({"method": "cosine", "epochs": "many"}, "Invalid value for '--epochs'"),
+        ({"method": "cosine", "schedule": "cosin"}, "Did you mean 'cosine'?"),
+        ({"method": "cosine", "schedule": "step", "milestones": [2, 900]}, "the milestones of the step schedule"),
+        ({"method": "cosine", "teacher": "none"}, "the method cosine needs a teacher"),
+        ({"method": "cosine", "lookalikes": 4}, "lookalikes are of no use"),
+        ({"method": "cross-architecture", "plus": "cosine"}, "Write teacher: live"),
+        ({"method": "triplet", "batch_size": 4}, "a batch of 4 has no room"),
+    ],
+)
+def test_a_recipe_that_distill_would_refuse_is_refused_before_anything_runs(
+    recipe: dict[str, Any],
+    cause: str,
+    study: SimpleNamespace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(study.steps, "run", None)
+    methods = {"good": {"method": "cosine"}, "bad": recipe}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**TINY, "methods": methods}, sort_keys=False))
+    arguments = [str(tmp_path / "s"), "--recipes", str(tmp_path / "r.yaml")]
+    for more in (["--plan"], []):
+        assert study.study.main([*arguments, *more]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("Error: recipe bad: ")
+        assert cause in said.err
+        assert said.out == ""
+    assert not (tmp_path / "s").exists()
+    assert study.study.main([*arguments, "--plan", "--methods", "good"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "said"),
+    [
+        ("start", {"head": "cosfase"}, "section 'start': there is no head called 'cosfase'. Did you mean 'cosface'?"),
+        ("teacher", {"model": "tinyfacenett"}, "step teacher: there is no backbone called 'tinyfacenett'"),
+        ("pairs", {"fold": 3}, "step pairs: No such option"),
+    ],
+)
+def test_sections_are_checked_too(
+    section: str,
+    options: dict[str, Any],
+    said: str,
+    study: SimpleNamespace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = {**TINY, "made-up": {**TINY["made-up"], section: options}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    assert study.study.main([str(tmp_path / "s"), "--recipes", str(tmp_path / "r.yaml"), "--plan"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_documented_mapping_of_options_runs(
+    study: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = {"a": {"method": "margin-softmax", "teacher": "none", "set": {"head": "cosface"}, "compile": False}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**TINY, "methods": methods}, sort_keys=False))
+    assert study.study.main(["s", "--recipes", str(tmp_path / "r.yaml"), "--plan", "--seeds", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--method margin-softmax --set head=cosface")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--seeds", "a", "'a' is no seed; write whole numbers from 0 on"),
+        ("--seeds", "0,-1", "'-1' is no seed"),
+        ("--seeds", "0,,1", "'' is no seed"),
+        ("--resamples", "0", "'0' is no number of resamples"),
+    ],
+)
+def test_numbers_that_are_none(
+    option: str, value: str, said: str, study: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        study.study.main(["s", "--plan", f"{option}={value}"])
+    assert stop.value.code == 2
+    assert f"argument {option}: {said}" in capsys.readouterr().err
+
+
+def test_seeds_are_taken_once(study: SimpleNamespace) -> None:
+    assert study.study.parse(["s", "--seeds", "3,0, 3"]).seeds == [3, 0]
+
+
+def test_a_report_of_nothing(study: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.study.main([str(tmp_path / "s"), "--report"]) == 2
+    assert "there is no study here. Run it without --report first" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+    (tmp_path / "s").mkdir()
+    assert study.study.main([str(tmp_path / "s"), "--report"]) == 2
+    assert "nothing of the study is finished yet. Run it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -287,14 +419,37 @@ def test_options_as_words(study: SimpleNamespace) -> None:
         ({"a": {"method": "cosine", "start": "b"}, "b": {"method": "cosine"}}, "'b', which has to stand before it"),
         ({"a/b": {"method": "cosine"}}, "cannot be a run's folder"),
         ({"start": {"method": "cosine"}}, "cannot be a run's folder"),
-        ({"a": "cosine"}, "not laid out"),
-        (None, "not laid out"),
+        ({"teacher": {"method": "cosine"}}, "cannot be a run's folder"),
+        ({"a": {"method": "cosine", "seed": 3}}, "a: seed is chosen by the study"),
+        ({"a": "cosine"}, "a has to be a mapping"),
+        (["a"], "methods has to be a mapping"),
+        (None, "the section 'methods' is missing; add it"),
     ],
 )
 def test_recipes_that_are_wrong(methods: Any, cause: str, study: SimpleNamespace, tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"lfw": {}, "methods": methods}))
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"lfw": {"distill": {"epochs": 4}}, "methods": methods}))
     with pytest.raises(DataError, match=cause):
         study.recipes.read_recipes(tmp_path / "r.yaml", "lfw")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "cause"),
+    [
+        ({"methods": TINY["methods"]}, "lfw", r"r\.yaml: the section 'lfw' is missing; add it"),
+        (TINY, "lfw", "the section 'lfw' is missing"),
+        (
+            {**TINY, "made-up": {"distill": {"epochs": 1}}},
+            "made-up",
+            "made-up, data has no teacher; it needs teacher, tra",
+        ),
+        ({**TINY, "made-up": {"distill": 3}}, "made-up", "made-up, distill has to be a mapping"),
+        (None, "lfw", "the file has to be a mapping"),
+    ],
+)
+def test_recipes_without_a_section(content: Any, kind: str, cause: str, study: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(DataError, match=cause):
+        study.recipes.read_recipes(tmp_path / "r.yaml", kind)
 
 
 def test_no_recipes(study: SimpleNamespace, tmp_path: Path) -> None:
@@ -362,6 +517,82 @@ def test_differences_that_are_to_be_believed_are_bold(judged: Path, study: Simpl
     assert "| 1.50 |" in (judged / "results.md").read_text()
 
 
+def test_methods_from_one_start_are_compared_with_it_and_with_the_fixed_margin(
+    judged: Path, study: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, embeddings = study.steps.Journal(judged), judged / "embeddings"
+
+    def finish(name: str, like: str, *words: str, seeds: tuple[int, ...] = (0, 1, 2)) -> None:
+        for seed in seeds:
+            shutil.copy(embeddings / f"{like}-seed-{seed}.npy", embeddings / f"{name}-seed-{seed}.npy")
+            init = ["--init", f"{judged}/runs/{words[0]}/seed-{seed}"] if words else []
+            out = ["--out", f"{judged}/runs/{name}/seed-{seed}", "--method", words[1] if words else "cosine"]
+            step = study.steps.Step(f"{name}-seed-{seed}", ("distill", "crops", *init, *out))
+            journal.finish(step, method=name, seed=seed, hours=0.5, parameters=100)
+
+    finish("z-start", "undistilled")
+    finish("best", "much_better", "z-start", "triplet-distillation:2")
+    finish("a-fixed", "triplet", "z-start", "triplet:1", seeds=(0, 1))
+    finish("further", "much_better", "best", "cosine")
+    finish("plain", "much_better", "start", "triplet")  # from the undistilled student, as most do
+    for name, words in {
+        "teacher-cache": ("embed", str(judged / "faces")),
+        "start-seed-10": ("train-teacher", "--out", "runs/start/seed-10"),
+        "start-seed-2": ("train-teacher", "--out", "runs/start/seed-2"),
+        "teacher": ("train-teacher", "--out", "/elsewhere/teacher"),
+        "faces-train": ("convert", "x"),
+        study.finished.TEACHER_JUDGED: ("eval", "teacher"),
+    }.items():
+        journal.finish(study.steps.Step(name, words))
+    monkeypatch.chdir(judged)
+    study.report.write_report(judged, resamples=50, baselines=("undistilled", "triplet"))
+    result = json.loads((judged / "results.json").read_text())
+    above = {method["name"]: list(method["above"]) for method in result["methods"]}
+    both = ["undistilled", "triplet"]
+    assert above == {
+        "teacher": [],
+        "undistilled": ["triplet"],
+        "triplet": ["undistilled"],
+        "much_better": both,
+        "plain": both,
+        "best": [*both, "z-start", "a-fixed"],
+        "a-fixed": [*both, "z-start"],
+        "further": [*both, "best"],
+        "z-start": both,
+    }
+    # The baselines stand first, then the best.
+    tars = {method["name"]: method["tar"]["1e-4"]["estimate"] for method in result["methods"]}
+    assert list(tars)[:3] == ["teacher", *both]
+    assert list(tars.values())[3:] == sorted(list(tars.values())[3:], reverse=True)
+    assert list(tars)[-1] in ("z-start", "a-fixed")
+    assert len(result["methods"][list(tars).index("best")]["above"]["a-fixed"]["1e-3"]["by_seed"]) == 2
+    markdown = (judged / "results.md").read_text()
+    assert "others by TAR at FAR 1e-4." in markdown
+    against = markdown.split("Points of TAR above `a-fixed`")[1].split("Points")[0].split("```")[0]
+    assert [line.split(" | ")[0] for line in against.splitlines() if line.startswith("| ")] == ["| method", "| best"]
+    with (judged / "results.csv").open(newline="") as stream:
+        cells = {(row["method"], row["far"]): row for row in csv.DictReader(stream)}
+    assert float(cells["best", "1e-3"]["above_a-fixed"]) > 0
+    assert cells["plain", "1e-3"]["above_a-fixed"] == ""
+
+    commands = [line for line in markdown.splitlines() if line.startswith("facedistill ")]
+    assert commands[:3] == [
+        "facedistill convert x",
+        "facedistill train-teacher --out /elsewhere/teacher",
+        "facedistill embed faces",
+    ]
+    assert commands[-1] == "facedistill train-teacher --out runs/start/seed-10"
+    start = commands.index("facedistill train-teacher --out runs/start/seed-2")
+    places = {what(shlex.split(line)[1:]): place for place, line in enumerate(commands) if "--method" in line}
+    for seed in range(3):
+        chain = [places[f"{name}/seed-{seed}"] for name in ("z-start", "best", "further")]
+        assert chain == sorted(chain)
+    assert places["further/seed-0"] < places["z-start/seed-1"]
+    assert places["further/seed-1"] < start < places["z-start/seed-2"]
+    assert "--init runs/best/seed-0 --out runs/further/seed-0" in markdown
+    assert "facedistill eval" not in markdown
+
+
 def test_kept_files_that_cannot_be_read(judged: Path, study: SimpleNamespace) -> None:
     (judged / "embeddings" / "triplet-seed-1.npy").write_bytes(b"no array")
     with pytest.raises(DataError, match=r"triplet-seed-1\.npy: the kept embeddings cannot be read"):
@@ -372,3 +603,12 @@ def test_kept_files_that_cannot_be_read(judged: Path, study: SimpleNamespace) ->
     (judged / "commands" / "triplet-seed-0.json").write_text("{}")
     with pytest.raises(DataError, match="what is known of the step cannot be read"):
         study.steps.Journal(judged).read("triplet-seed-0")
+
+
+def test_methods_are_put_in_order_by_the_lowest_far_that_tells(study: SimpleNamespace) -> None:
+    def resolving(*fars: str) -> Any:
+        return SimpleNamespace(at_far={far: "tar" if far in fars else None for far in ("1e-2", "1e-3", "1e-4", "1e-5")})
+
+    assert study.report.ranking_far(resolving("1e-2", "1e-3", "1e-4", "1e-5")) == "1e-4"
+    assert study.report.ranking_far(resolving("1e-2", "1e-3")) == "1e-3"
+    assert study.report.ranking_far(resolving()) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -81,8 +81,8 @@ def prepare_distillation(
 ) -> Training:
     """All that the training of a student by `options.terms` consists of.
 
-    Unless `options.live`, the teacher embeds every crop and its mirror image once, before the first step, so
-    that its size limits neither the batch nor the speed. It is frozen by construction.
+    Unless `options.live`, the teacher embeds every crop and its mirror image once, before the first step, so that its
+    size limits neither the batch nor the speed. It is frozen by construction.
 
     Args:
         dataset: the faces to distil on.
@@ -123,10 +123,8 @@ def prepare_distillation(
     batch_size = batch_of_process(options, len(dataset))
     check_batches(terms, options, batch_size, teacher)
     config = describe_run("distill", options, dataset, spec, preprocessing, init=init, inputs=inputs)
-    by_lookalikes = options.lookalikes > 1
-    taught_by = teacher if needs.teacher or by_lookalikes else None
-    if taught_by is not None:
-        config["run"]["teacher"] = describe_teacher(taught_by)
+    if teacher is not None and (needs.teacher or options.lookalikes > 1):
+        config["run"]["teacher"] = describe_teacher(teacher)
     learned = None
     if needs.centres and teacher is not None and teacher_run is not None:
         learned = learned_centres(teacher_run, dataset, teacher.embedding_size)
@@ -137,29 +135,15 @@ def prepare_distillation(
     if run.resumed:
         # Before the teacher's pass over the data, which may take longer than anybody waits for a refusal.
         require_same_run(run, config)
-    live = options.live or needs.features
-    if live and needs.teacher and isinstance(teacher, Embedder) and not options.live and note:
-        note("feature maps are in no cache; the teacher looks at every view of the student's")
-    rows = None
-    if taught_by is not None and (not live or needs.centres or needs.rows or by_lookalikes):
-        rows = teacher_rows(taught_by, dataset, options, note=note, progress=first.teacher_progress)
-    centres = None
-    if needs.centres and rows is not None:
-        centres = centres_of_teacher(rows, dataset, learned, note=note)
-    sampler = make_sampler(dataset, needs, options, batch_size, rows)
-    teaching: Teaching | None = None
-    if needs.teacher:
-        teaching = None if rows is None else CachedTeaching(rows)
-        if live and isinstance(teacher, Embedder):
-            check_live_teacher(teacher, dataset)
-            teaching = LiveTeaching(teacher, features=needs.features)
+    taught = prepare_teaching(teacher, needs, dataset, options, learned, first)
+    sampler = make_sampler(dataset, needs, options, batch_size, taught.rows)
     setting = Setting(
         student_size=spec.embedding_size,
         teacher_size=0 if teacher is None else teacher.embedding_size,
         identities=len(dataset.identities),
         batches_per_epoch=len(sampler.batches(0)),
-        centres=centres,
-        rows=rows if needs.rows else None,
+        centres=taught.centres,
+        rows=taught.rows if needs.rows else None,
         **(feature_facts(backbone, preprocessing, teacher) if needs.features else {}),
     )
     objective = Distillation(terms, setting)
@@ -175,10 +159,61 @@ def prepare_distillation(
         sampler=sampler,
         options=options,
         run=run,
-        teacher=teaching,
+        teacher=taught.teaching,
         config=config,
         listeners=listeners,
     )
+
+
+class Taught(NamedTuple):
+    """What a run has of its teacher.
+
+    Attributes:
+        rows: its embeddings of the whole data set, None where nobody needs them.
+        centres: (C, T) float32 its class centres, None likewise.
+        teaching: what the loop asks for the teacher's view of a batch, None where no term needs a teacher.
+    """
+
+    rows: TeacherRows | None
+    centres: torch.Tensor | None
+    teaching: Teaching | None
+
+
+def prepare_teaching(
+    teacher: Teacher | None,
+    needs: Needs,
+    dataset: FaceDataset,
+    options: DistillOptions,
+    learned: torch.Tensor | None,
+    listeners: Listeners,
+) -> Taught:
+    """Have the teacher embed the data where that is needed, and decide how it teaches.
+
+    Args:
+        teacher: None without one.
+        needs: of all terms.
+        dataset: the faces.
+        options: whether the teacher looks live, and how batches are made.
+        learned: the class centres of the teacher's own head, where it has one for these data.
+        listeners: who is told.
+    """
+    live = options.live or needs.features
+    by_lookalikes = options.lookalikes > 1
+    if needs.features and not options.live and listeners.note:
+        listeners.note("feature maps are in no cache; the teacher looks at every view of the student's")
+    rows = centres = None
+    teaching: Teaching | None = None
+    asked_for = needs.teacher and (not live or needs.centres or needs.rows)
+    if teacher is not None and (asked_for or by_lookalikes):
+        rows = teacher_rows(teacher, dataset, options, note=listeners.note, progress=listeners.teacher_progress)
+    if needs.centres and rows is not None:
+        centres = centres_of_teacher(rows, dataset, learned, note=listeners.note)
+    if needs.teacher and live and isinstance(teacher, Embedder):
+        check_live_teacher(teacher, dataset)
+        teaching = LiveTeaching(teacher, features=needs.features)
+    elif needs.teacher and rows is not None:
+        teaching = CachedTeaching(rows)
+    return Taught(rows, centres, teaching)
 
 
 def go_on_with_classifier(

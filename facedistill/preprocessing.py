@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
@@ -26,8 +27,8 @@ class Preprocessing:
     Args:
         size: height and width of the input in pixels.
         color: channel order that the model was trained on.
-        mean: subtracted from every channel, on the 0..255 scale.
-        std: divides every channel, on the 0..255 scale; above 0.
+        mean: subtracted from every channel, on the 0..255 scale; finite.
+        std: divides every channel, on the 0..255 scale; above 0 and finite.
         layout: order of the axes of the model's input.
 
     Raises:
@@ -43,8 +44,15 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"the input size is {self.size}, it must be 1 or more")
-        if not self.std > 0:
-            raise UsageError(f"std is {self.std}, it must be above 0", next_step="Usual values are 127.5 and 128")
+        if not math.isfinite(self.mean):
+            raise UsageError(
+                f"mean is {self.mean}, it must be a finite number", next_step="Usual values are 127.5 and 0"
+            )
+        # In single precision, in which it divides, what is smaller or larger is 0 or infinite.
+        if not float(np.finfo(np.float32).tiny) <= self.std <= float(np.finfo(np.float32).max):
+            raise UsageError(
+                f"std is {self.std}, it must be above 0 and finite", next_step="Usual values are 127.5 and 128"
+            )
         if self.color not in ("rgb", "bgr"):
             raise UsageError(f"the colour order is '{self.color}'", next_step="Use rgb or bgr")
         if self.layout not in ("nchw", "nhwc"):
@@ -100,7 +108,7 @@ class Preprocessing:
                 std=float(values["std"]),
                 layout=cast(Layout, str(values["layout"])),
             )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
             raise ModelFileError(f"its preprocessing cannot be read ({error})", place=place) from error
 
     def __str__(self) -> str:

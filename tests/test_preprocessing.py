@@ -49,7 +49,10 @@ def test_round_trip_and_damage() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [({"std": 0}, "std is 0"), ({"color": "rbg"}, "colour order is 'rbg'"), ({"size": 0}, "input size is 0"),
-     ({"layout": "chw"}, "layout is 'chw'"), ({"std": float("nan")}, "std is nan")],
+     ({"layout": "chw"}, "layout is 'chw'"), ({"std": float("nan")}, "std is nan"),
+     ({"std": float("inf")}, "std is inf"), ({"std": 1e-320}, "std is 1e-320, it must be above 0 and finite"),
+     ({"std": 1e300}, "std is 1e"),
+     ({"mean": float("nan")}, "mean is nan, it must be a finite"), ({"mean": float("-inf")}, "mean is -inf")],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):

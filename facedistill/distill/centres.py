@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from facedistill.distill.method import Setting
+from facedistill.embedders.cached_rows import TeacherRows
 from facedistill.errors import DataError, UsageError
 from facedistill.shown_name import shown_name
 
@@ -42,16 +43,45 @@ def class_centres(
     Raises:
         DataError: a person without a single readable image, or whose embeddings are zero or cancel each other out.
     """
+    parts = (original,) if mirrored is None else (original, mirrored)
+    pieces = [slice(start, start + _ROWS) for start in range(0, len(original), _ROWS)]
+    return _centres(((which, part[which]) for part in parts for which in pieces), original.shape[1], labels, identities)
+
+
+def centres_of_rows(rows: TeacherRows, labels: npt.NDArray[np.integer], identities: Sequence[str]) -> torch.Tensor:
+    """The same of a teacher's rows, which are read piece by piece: never more than a piece of them is in memory.
+
+    Args:
+        rows: of N images and their mirror images; those of images that cannot be read do not count.
+        labels: (N,) identities from 0 to C - 1; images with a label below 0 belong to nobody.
+        identities: the C names of the identities.
+
+    Returns:
+        (C, T) float32 unit vectors.
+
+    Raises:
+        DataError: as of `class_centres`.
+    """
+    pieces = ((which, part) for which, *parts in rows.pieces() for part in parts)
+    return _centres(pieces, rows.embedding_size, labels, identities)
+
+
+def _centres(
+    pieces: Iterable[tuple[slice, npt.NDArray[np.floating]]],
+    size: int,
+    labels: npt.NDArray[np.integer],
+    identities: Sequence[str],
+) -> torch.Tensor:
+    """(C, size) unit vectors of embeddings that come in pieces: which images they are of, and (M, size) of them."""
     owners = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    sums = torch.zeros(len(identities), original.shape[1])
+    sums = torch.zeros(len(identities), size)
     counts = torch.zeros(len(identities))
-    for embeddings in (original,) if mirrored is None else (original, mirrored):
-        for start in range(0, len(embeddings), _ROWS):
-            rows = torch.from_numpy(np.array(embeddings[start : start + _ROWS], dtype=np.float32))
-            owner = owners[start : start + _ROWS]
-            counted = torch.isfinite(rows).all(dim=1) & (owner >= 0)
-            sums.index_add_(0, owner[counted], functional.normalize(rows[counted]))
-            counts.index_add_(0, owner[counted], torch.ones(int(counted.sum())))
+    for which, embeddings in pieces:
+        rows = torch.from_numpy(np.array(embeddings, dtype=np.float32))
+        owner = owners[which]
+        counted = torch.isfinite(rows).all(dim=1) & (owner >= 0)
+        sums.index_add_(0, owner[counted], functional.normalize(rows[counted]))
+        counts.index_add_(0, owner[counted], torch.ones(int(counted.sum())))
     _refuse(
         counts == 0, identities, "no readable image", "Leave such people out of the training, or repair their files"
     )

@@ -90,13 +90,8 @@ def choose_anchors(rows: TeacherRows, count: int) -> torch.Tensor:
 
     Which they are depends on the number of images alone, so that it is the same in all processes and after a resume.
     """
-    original, mirrored = rows.all()
-    order = np.random.default_rng(_SEED).permutation(len(original))
-    chosen = np.sort(order[:count])
-    both = [
-        functional.normalize(torch.from_numpy(np.array(part[chosen], dtype=np.float32)))
-        for part in (original, mirrored)
-    ]
+    order = np.random.default_rng(_SEED).permutation(len(rows))
+    both = [functional.normalize(torch.from_numpy(part)) for part in rows.raw(np.sort(order[:count]))]
     summed = both[0] + both[1]
     summed = summed[torch.isfinite(summed).all(dim=1)]
     return functional.normalize(summed)

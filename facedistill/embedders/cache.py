@@ -34,6 +34,7 @@ from facedistill.embedders.cache_manifest import (
     is_cache_folder,
     read_manifest,
 )
+from facedistill.embedders.cache_strangers import refuse_strangers
 from facedistill.embedders.cached_rows import CachedRows
 from facedistill.embedders.embed_dataset import EmbeddedBatch, EmbeddedDataset
 from facedistill.embedders.embedder import Embedder
@@ -41,8 +42,13 @@ from facedistill.errors import DataError, ModelFileError
 from facedistill.preprocessing import Preprocessing
 from facedistill.shown_name import shown_name
 
+MAKE_ONE = "Make one with facedistill embed"
+
 COMPARED = 1000
 """Images whose bytes are compared where a cache serves another data set than it was made of (ours)."""
+
+COMPARED_AGAIN = 100
+"""Images whose bytes are compared where it serves the very same data, or is gone on with (ours)."""
 
 
 class EmbeddingCache:
@@ -52,7 +58,8 @@ class EmbeddingCache:
         manifest: of what model and of what data they are.
         rows: the N embeddings.
         keys: gives the names of the N images; only asked where rows are looked for by name.
-        checksums: (N,) uint32, the CRC-32 of each image's stored bytes, which are the same in every format.
+        checksums: (N,) uint32, the CRC-32 of each image's stored bytes, which are the same in every format; 0 where it
+            is not known.
         place: the folder it was read from.
     """
 
@@ -132,24 +139,20 @@ class EmbeddingCache:
         """ModelFileError where the cache is of other weights, sizes or preprocessing than `embedder` has."""
         difference = self.manifest.difference(embedder)
         if difference is not None:
-            raise ModelFileError(
-                f"the cache is {difference}", place=self.place or None, next_step="Make one with facedistill embed"
-            )
+            raise ModelFileError(f"the cache is {difference}", place=self.place or None, next_step=MAKE_ONE)
 
     def of(self, dataset: FaceDataset) -> CachedRows:
         """The rows of `dataset`'s images, in its order; it may be a part of what was embedded, or it in another format.
 
         Raises:
             ModelFileError: an image is not in the cache, was another when it was embedded, or has an embedding of
-                norm zero or infinity. Where the data set is not the very one that was embedded, a sample of the images
-                is compared.
+                norm zero or infinity. A sample of the images is compared, a larger one where the data set is not the
+                very one that was embedded: a folder's fingerprint is of names and sizes only.
         """
-        if dataset.fingerprint == self.dataset_fingerprint and len(dataset) == len(self.rows):
-            found = self.rows.part(np.arange(len(dataset)), dataset.key)
-        else:
-            rows = self._find(dataset)
-            self.compare_images(dataset, rows, sample=COMPARED)
-            found = self.rows.part(rows, dataset.key)
+        same = dataset.fingerprint == self.dataset_fingerprint and len(dataset) == len(self.rows)
+        rows = np.arange(len(dataset)) if same else self._find(dataset)
+        self.compare_images(dataset, rows, sample=COMPARED_AGAIN if same else COMPARED)
+        found = self.rows.part(rows, dataset.key)
         found.check()
         return found
 
@@ -168,12 +171,15 @@ class EmbeddingCache:
     def compare_images(self, dataset: FaceDataset, rows: npt.NDArray[np.int64], *, sample: int) -> None:
         """ModelFileError where an image of a sample is not what it was: equal names prove little, 000001 least.
 
+        Images without an embedding are left out, since they may have been mended, and those of unknown checksum.
+
         Args:
             dataset: the images.
             rows: (len(dataset),) the row of each.
             sample: how many are compared.
         """
-        drawn = np.random.default_rng(0).permutation(len(dataset))[:sample].tolist()
+        comparable = np.flatnonzero(self.rows.present[rows] & (self.checksums[rows] != 0))
+        drawn = np.random.default_rng(0).permutation(comparable)[:sample].tolist()
         others = [index for index in drawn if checksum(dataset, index) not in (0, int(self.checksums[rows[index]]))]
         if others:
             raise ModelFileError(
@@ -213,9 +219,11 @@ def save_cache(path: Path, cache: EmbeddingCache) -> None:
 
     Raises:
         ModelFileError: an embedding has the norm 0 or is infinite.
+        UsageError: the folder holds anything else than a cache.
     """
     cache.rows.check()
     path.mkdir(parents=True, exist_ok=True)
+    refuse_strangers(path)
     clear_files(path)
     manifest = replace(cache.manifest, finished=False)
     create_files(path, manifest, cache.keys)
@@ -257,7 +265,7 @@ def load_cache(path: Path) -> EmbeddingCache:
             next_step="Make it again with facedistill embed; a cache is a folder now",
         )
     if not path.is_dir() or not is_cache_folder(path):
-        raise ModelFileError("there is no cache of embeddings here", place=path)
+        raise ModelFileError("there is no cache of embeddings here", place=path, next_step=MAKE_ONE)
     manifest = read_manifest(path)
     if not manifest.finished:
         raise ModelFileError(

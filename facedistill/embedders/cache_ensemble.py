@@ -48,6 +48,11 @@ class CombinedRows:
             original = self._combination([of_originals for _, of_originals, _ in pieces])
             yield pieces[0][0], original, self._combination([of_mirrored for _, _, of_mirrored in pieces])
 
+    def raw(self, indices: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """(B,) indices -> original and mirrored of these images, (B, T) float32 each, NaN where missing."""
+        originals, mirrored = zip(*(member.raw(indices) for member in self._members), strict=True)
+        return self._combination(originals), self._combination(mirrored)
+
     def all(self) -> tuple[FloatArray, FloatArray]:
         """Original and mirrored, (N, T) float32 each, NaN where missing; 8 N T bytes of memory."""
         return joined_pieces(self)

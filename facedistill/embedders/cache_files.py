@@ -38,14 +38,16 @@ FLUSH_SECONDS = 5.0
 
 
 def clear_files(out: Path) -> None:
-    """Remove a cache; its manifest first, so that what a kill leaves of it is nothing that anybody would read."""
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name in sorted(OWN_NAMES - {LOCK}):
+    """Remove a cache; its manifest first, so that what a kill leaves of it is nothing that anybody would read.
+
+    The directions go last, by which what is left can be told to be of a cache; see `refuse_strangers`.
+    """
+    for name in (MANIFEST, *sorted(OWN_NAMES - {LOCK, MANIFEST, DIRECTIONS}), DIRECTIONS):
         (out / name).unlink(missing_ok=True)
 
 
 def create_files(out: Path, manifest: Manifest, keys: list[str]) -> None:
-    """All files in their full length, and last the manifest, without which there is no cache."""
+    """All files in their full length: first the directions, and last the manifest, without which there is no cache."""
     arrays: list[tuple[str, tuple[int, ...], npt.DTypeLike]] = [
         (DIRECTIONS, (manifest.images, 2, manifest.embedding_size), np.float16),
         (NORMS, (manifest.images, 2), np.float32),
@@ -56,7 +58,7 @@ def create_files(out: Path, manifest: Manifest, keys: list[str]) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise DataError(
-            f"the cache takes {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left",
+            f"the cache takes {_size(needed)}, and the disk has {_size(free)} left",
             place=out,
             next_step="Make room, or name a folder on another disk",
         )
@@ -69,6 +71,14 @@ def create_files(out: Path, manifest: Manifest, keys: list[str]) -> None:
     (out / KEYS).write_bytes((json.dumps(keys, separators=(",", ":")) + "\n").encode())
     force_to_disk(out / KEYS)
     manifest.write(out)
+
+
+def _size(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size / 10:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def read_keys(path: Path, images: int) -> list[str]:
@@ -109,7 +119,8 @@ def blocks_done(path: Path, manifest: Manifest) -> npt.NDArray[np.bool_]:
 
 def images_done(path: Path, manifest: Manifest) -> int:
     """How many images of an unfinished cache are embedded."""
-    return int(manifest.lengths[blocks_done(path, manifest)].sum())
+    done = blocks_done(path, manifest)  # first, since it finds that a manifest speaks of blocks which are not there
+    return int(manifest.lengths[done].sum())
 
 
 class RowWriter:

@@ -43,6 +43,9 @@ OWN_NAMES = frozenset({MANIFEST, KEYS, DIRECTIONS, NORMS, CHECKSUMS, DONE, LOCK,
 
 MAKE_AGAIN = "Make it again with facedistill embed --overwrite"
 
+MOST = 1 << 40
+"""No number in a manifest is larger (ours)."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -80,7 +83,7 @@ class Manifest:
             embedder.embedding_size,
             dataset.fingerprint,
             len(dataset),
-            block,
+            min(block, MOST),
             finished=False,
         )
 
@@ -150,9 +153,12 @@ def read_manifest(folder: Path) -> Manifest:
             place=folder,
             next_step="Run facedistill embed again, as before",
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        # Such a file may be anybody's, so that facedistill embed does not write over it.
         raise ModelFileError(
-            f"the cache is damaged: its {MANIFEST} cannot be read ({error})", place=folder, next_step=MAKE_AGAIN
+            f"the cache is damaged: its {MANIFEST} cannot be read ({error})",
+            place=folder,
+            next_step="If it is a cache, delete the folder, and make it again with facedistill embed",
         ) from error
     if version != VERSION:
         raise ModelFileError(
@@ -165,12 +171,12 @@ def read_manifest(folder: Path) -> Manifest:
             model=str(values["model"]),
             model_fingerprint=str(values["model_fingerprint"]),
             preprocessing=Preprocessing.from_dict(values["preprocessing"], place=folder),
-            embedding_size=int(values["embedding_size"]),
+            embedding_size=_whole_number(values["embedding_size"]),
             dataset_fingerprint=str(values["dataset_fingerprint"]),
-            images=int(values["images"]),
-            block=int(values["block"]),
+            images=_whole_number(values["images"]),
+            block=_whole_number(values["block"]),
             finished=values["finished"] is True,
-            missing=int(values["missing"]),
+            missing=_whole_number(values["missing"]),
         )
         if min(manifest.embedding_size, manifest.images, manifest.block) < 1 or values["dtype"] != "float16":
             raise ValueError("its sizes make no sense")
@@ -183,10 +189,20 @@ def read_manifest(folder: Path) -> Manifest:
 
 def is_cache_folder(path: Path) -> bool:
     """Whether a folder holds a cache, finished or not, damaged or not."""
-    if (path / DIRECTIONS).is_file():
-        return True
+    return (path / DIRECTIONS).is_file() or is_own_manifest(path / MANIFEST)
+
+
+def is_own_manifest(file: Path) -> bool:
+    """Whether a file is the manifest of a cache of embeddings, of whatever version."""
     try:
-        values = json.loads((path / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        values = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and values.get("format") == FORMAT
+
+
+def _whole_number(value: object) -> int:
+    """A number of the manifest; ValueError where it is none from 0 to `MOST`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise ValueError(f"{shown_name(str(value))} is no number of things")
+    return value

@@ -13,18 +13,16 @@ from filelock import FileLock, Timeout
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.subset import Subset
-from facedistill.embedders.cache import EmbeddingCache, is_first_version, open_cache
+from facedistill.embedders.cache import COMPARED_AGAIN, EmbeddingCache, is_first_version, open_cache
 from facedistill.embedders.cache_files import RowWriter, blocks_done, clear_files, create_files, images_done
 from facedistill.embedders.cache_images import CheckedImages
-from facedistill.embedders.cache_manifest import DONE, LOCK, MANIFEST, OWN_NAMES, Manifest, read_manifest
+from facedistill.embedders.cache_manifest import DONE, LOCK, MANIFEST, Manifest, read_manifest
+from facedistill.embedders.cache_strangers import refuse_strangers
 from facedistill.embedders.embed_dataset import embed_batches
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError, UsageError
 from facedistill.ranks import of_every, of_first, rank, ranks
 from facedistill.shown_name import shown_name
-
-COMPARED_AGAIN = 100
-"""Images whose bytes are compared where a cache of the very same data is gone on with, or found finished (ours)."""
 
 WAS_CORRUPT = "it could not be decoded in the earlier run"
 OTHER_PLACE = "Use another name, or --overwrite"
@@ -49,7 +47,7 @@ def write_cache(
     """Embed a data set into a cache, or the rest of it if a cache of the same teacher and data was begun there.
 
     In a distributed run all processes call this, share the work, and get the cache. A finished cache of the same
-    teacher and data is given as it is.
+    teacher and data is given as it is; its folder need not be writable.
 
     Args:
         embedder: the teacher.
@@ -73,8 +71,12 @@ def write_cache(
         begun: tuple[Manifest, Blocks, list[str]] | None = None
         if rank() == 0:
             _check_place(out, overwrite=overwrite)
-            stack.enter_context(_only_writer(out, wait=wait))
-            begun = _begin(embedder, dataset, out, block=batch_size, overwrite=overwrite, note=note)
+            finished = None if overwrite else _finished(out)
+            if finished is None:
+                stack.enter_context(_only_writer(out, wait=wait))
+                begun = _begin(embedder, dataset, out, block=batch_size, overwrite=overwrite, note=note)
+            else:
+                begun = _found(finished, embedder, dataset, out, note)
         # The first looks for all: the others would look while it, or one another, is at work already.
         begun = of_first(begun)
         assert begun is not None  # noqa: S101 - of the first process it is not
@@ -95,13 +97,7 @@ def write_cache(
 def _check_place(out: Path, *, overwrite: bool) -> None:
     """UsageError where anything but a cache lies at `out`; nothing is made there before, not even a lock."""
     if out.is_dir():
-        strangers = sorted({path.name for path in out.iterdir()} - OWN_NAMES)
-        if strangers:
-            raise UsageError(
-                f"the folder holds something else than a cache, '{shown_name(strangers[0])}', so it is left alone",
-                place=out,
-                next_step="Use another name",
-            )
+        refuse_strangers(out)
     elif out.exists() and not is_first_version(out):
         raise UsageError("a file lies there, and a cache is a folder", place=out, next_step="Use another name")
     elif out.exists() and not overwrite:
@@ -112,6 +108,14 @@ def _check_place(out: Path, *, overwrite: bool) -> None:
         )
     else:
         out.unlink(missing_ok=True)
+
+
+def _finished(out: Path) -> Manifest | None:
+    """The manifest of a cache that needs nothing more, not even a lock; None where there is no such cache."""
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(out)
+    return manifest if manifest.finished else None
 
 
 @contextmanager
@@ -136,14 +140,20 @@ def _begin(
         manifest = Manifest.of(embedder, dataset, block=block)
         create_files(out, manifest, [dataset.key(index) for index in range(len(dataset))])
         return manifest, np.arange(manifest.blocks), []
-    found = read_manifest(out)
+    return _found(read_manifest(out), embedder, dataset, out, note)
+
+
+def _found(
+    found: Manifest, embedder: Embedder, dataset: FaceDataset, out: Path, note: Note | None
+) -> tuple[Manifest, Blocks, list[str]]:
+    """As of `_begin`, for a cache that lies there; nothing is written. UsageError where it is of something else."""
     difference = found.difference(embedder) or found.other_data(dataset)
     if difference is not None:
         state = "a cache" if found.finished else "an unfinished cache"
         raise UsageError(f"there is {state} {difference}", place=out, next_step=OTHER_PLACE)
     cache = open_cache(out, found)
     done = np.ones(found.blocks, dtype=bool) if found.finished else blocks_done(out, found)
-    rows = np.flatnonzero(np.repeat(done, found.block)[: found.images])
+    rows = np.flatnonzero(np.repeat(done, min(found.block, found.images))[: found.images])
     # Where neither the name of an image nor its length has changed, its bytes may have.
     try:
         cache.compare_images(Subset(dataset, rows), rows, sample=COMPARED_AGAIN)
@@ -175,7 +185,7 @@ def _embed_blocks(
             next_step="Name a folder that all machines share",
         )
     own = blocks[rank() :: ranks()]
-    rows = (own[:, np.newaxis] * manifest.block + np.arange(manifest.block)).reshape(-1)
+    rows = (own[:, np.newaxis] * manifest.block + np.arange(min(manifest.block, manifest.images))).reshape(-1)
     rows = rows[rows < manifest.images]
     images = CheckedImages(dataset)
     told: dict[str, str] = {}

@@ -15,6 +15,9 @@ from facedistill.shown_name import shown_name
 LENGTH_TOLERANCE = 0.01
 """How far the length of a stored direction may be from 1 (ours); rounding to float16 moves it by less than 0.0005."""
 
+SHORTEST, LONGEST = 1e-15, 1e15
+"""Norms beyond these are none of an embedding (ours): their squares are hardly held by single precision."""
+
 PIECE = 8192
 """Images whose rows are turned into float32 at once where all of them are gone through (ours)."""
 
@@ -43,6 +46,10 @@ class TeacherRows(Protocol):
 
     def pieces(self) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
         """All rows in order, some at a time: which they are, the originals and the mirrored, NaN where missing."""
+        ...
+
+    def raw(self, indices: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """(B,) indices -> original and mirrored of these images, (B, T) float32 each, NaN where missing."""
         ...
 
     def all(self) -> tuple[FloatArray, FloatArray]:
@@ -152,9 +159,9 @@ class CachedRows:
         return CachedRows(self._directions, pairs, rows=chosen, key_of=key_of, place=self._place)
 
     def check(self) -> None:
-        """ModelFileError that names the first image whose norm is none: 0, infinite or negative."""
+        """ModelFileError that names the first image whose norm is none: 0, infinite, negative or out of all bounds."""
         norms = self.norms
-        unsound = ((norms <= 0) | np.isinf(norms)).any(axis=1)
+        unsound = ((norms < SHORTEST) | (norms > LONGEST)).any(axis=1)
         if unsound.any():
             self._refuse(int(unsound.argmax()))
 
@@ -163,7 +170,8 @@ class CachedRows:
 
         Raises:
             DataError: an image has no embedding, because it was corrupt.
-            ModelFileError: a row is damaged: its norm is 0 or infinite, or its direction is not of length 1.
+            ModelFileError: a row is damaged: its norm is 0, infinite or out of all bounds, or its direction is not of
+                length 1. Damage that keeps both is not found.
         """
         rows = indices if self._rows is None else self._rows[indices]
         places = 2 * rows + mirrored
@@ -171,7 +179,7 @@ class CachedRows:
         norms = self._norms.take(places)
         lengths = np.einsum("ij,ij->i", directions, directions)
         # Whatever is NaN fails these comparisons too.
-        sound = (np.abs(lengths - 1) < 2 * LENGTH_TOLERANCE) & (norms > 0) & (norms < np.inf)
+        sound = (np.abs(lengths - 1) < 2 * LENGTH_TOLERANCE) & (norms >= SHORTEST) & (norms <= LONGEST)
         if not sound.all():
             self._refuse(int(indices[int(sound.argmin())]))
         directions *= norms[:, np.newaxis]
@@ -181,8 +189,15 @@ class CachedRows:
         """All rows in order, `PIECE` images at a time: which they are, the originals and the mirrored."""
         for start in range(0, len(self), PIECE):
             which = slice(start, min(start + PIECE, len(self)))
-            rows = np.arange(which.start, which.stop) if self._rows is None else self._rows[which]
-            yield which, self._raw(2 * rows), self._raw(2 * rows + 1)
+            yield which, *self.raw(np.arange(which.start, which.stop))
+
+    def raw(self, indices: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """(B,) indices -> original and mirrored of these images, (B, T) float32 each, NaN where missing.
+
+        They are not checked, as `lookup` does.
+        """
+        rows = indices if self._rows is None else self._rows[indices]
+        return self._raw(2 * rows), self._raw(2 * rows + 1)
 
     def all(self) -> tuple[FloatArray, FloatArray]:
         """Original and mirrored, (N, T) float32 each, NaN where missing; 8 N T bytes of memory."""
@@ -190,7 +205,7 @@ class CachedRows:
 
     def _raw(self, places: npt.NDArray[np.int64]) -> FloatArray:
         directions = _to_float32(self._directions.take(places, axis=0))
-        with np.errstate(invalid="ignore"):  # a damaged cache may hold an infinite norm
+        with np.errstate(invalid="ignore", over="ignore"):  # a damaged cache may hold any norm and any direction
             directions *= self._norms.take(places)[:, np.newaxis]
         return directions
 
@@ -200,7 +215,8 @@ class CachedRows:
             raise DataError(
                 f"the teacher has no embedding of '{name}': it was corrupt then",
                 place=self._place or None,
-                next_step="Embed the data set again",
+                next_step="Embed the data set again"
+                + (", with facedistill embed --overwrite" if self._place else ": run the same command again"),
             )
         if (norms == 0).any():
             raise ModelFileError(
@@ -208,7 +224,16 @@ class CachedRows:
                 place=self._place or None,
                 next_step="Look at the image, and leave it out with --exclude if it shows no face",
             )
-        what = "is not finite" if not np.isfinite(norms).all() else "is not what was written"
+        finite = bool(np.isfinite(norms).all())
+        strange = norms[(norms > 0) & ((norms < SHORTEST) | (norms > LONGEST))]
+        if finite and len(strange):
+            raise ModelFileError(
+                f"the teacher's embedding of '{name}' has the norm {strange[0]:.3g}, which is none of an embedding",
+                place=self._place or None,
+                next_step="The cache is damaged, or the teacher's weights are; make it again with facedistill embed "
+                "--overwrite",
+            )
+        what = "is not what was written" if finite else "is not finite"
         raise ModelFileError(
             f"the cache is damaged: the embedding of '{name}' {what}",
             place=self._place or None,

@@ -15,6 +15,7 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, ModelFileError
 from facedistill.processors import available_processors
 from facedistill.ranks import own_share, ranks, share_rows
+from facedistill.shown_name import shown_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,7 @@ def _check_finite(
 ) -> None:
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
-        key = dataset.key(int(indices[int(np.argmin(finite))]))
+        key = shown_name(dataset.key(int(indices[int(np.argmin(finite))])))
         raise ModelFileError(
             f"the embedding of image '{key}' is not finite (NaN or infinity)",
             place=embedder.name,

@@ -13,9 +13,16 @@ import numpy.typing as npt
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import UsageError
 from facedistill.preprocessing import Preprocessing
+from facedistill.shown_name import shown_name
 
 Combine = Literal["mean", "concat"]
 FloatArray = npt.NDArray[np.float32]
+
+
+def check_combine(combine: str) -> None:
+    """UsageError where this is no way to combine teachers."""
+    if combine not in get_args(Combine):
+        raise UsageError(f"teachers are not combined by '{shown_name(combine)}'", next_step="Use mean or concat")
 
 
 class Combination:
@@ -38,8 +45,8 @@ class Combination:
         names: of the teachers, for messages.
 
     Raises:
-        UsageError: no teachers, not one weight for each, a weight that is not above 0, an unknown way, or a mean of
-            embeddings of unequal sizes.
+        UsageError: no teachers, not one weight for each, a weight that is not above 0 or vanishes beside another, an
+            unknown way, or a mean of embeddings of unequal sizes.
     """
 
     def __init__(
@@ -53,8 +60,7 @@ class Combination:
         for name, weight in zip(names, given, strict=True):
             if not 0 < weight < float("inf"):
                 raise UsageError(f"the weight of the teacher {name} is {weight:g}, and it must be above 0")
-        if combine not in get_args(Combine):
-            raise UsageError(f"teachers are not combined by '{combine}'", next_step="Use mean or concat")
+        check_combine(combine)
         if combine == "mean" and len(set(sizes)) > 1:
             each = ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
             raise UsageError(
@@ -62,7 +68,14 @@ class Combination:
                 next_step="Use concat, which puts them beside one another",
             )
         self.combine = combine
+        if sum(given) == float("inf"):
+            given = [weight / max(given) for weight in given]
         self.weights = [weight / sum(given) for weight in given]
+        if not min(self.weights) > 0:
+            raise UsageError(
+                "the weights of the teachers are so far apart that one counts for nothing",
+                next_step="Leave that teacher out, or give weights nearer to one another",
+            )
         self.size = sum(sizes) if combine == "concat" else sizes[0]
 
     def __call__(self, embeddings: Sequence[FloatArray]) -> FloatArray:

@@ -27,7 +27,7 @@ def find_checkpoint(path: Path) -> Path:
         ModelFileError: there is none.
     """
     if not path.exists():
-        raise ModelFileError("there is no such model", place=path)
+        raise ModelFileError("there is no such model", place=path, next_step=WHAT_TO_NAME)
     return last_checkpoint(path) if path.is_dir() else path
 
 
@@ -129,5 +129,6 @@ def load_model_checkpoint(
             "the checkpoint carries its own preprocessing; --color, --mean and --std are for published weights and "
             "foreign ONNX files",
             place=file,
+            next_step="Leave them out",
         )
     return load_checkpoint(file)

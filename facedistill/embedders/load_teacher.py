@@ -8,7 +8,7 @@ from pathlib import Path
 from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
 from facedistill.embedders.cache_ensemble import EnsembleCache
 from facedistill.embedders.embedder import Embedder
-from facedistill.embedders.ensemble import EnsembleEmbedder
+from facedistill.embedders.ensemble import EnsembleEmbedder, check_combine
 from facedistill.embedders.load import load_embedder
 from facedistill.errors import UsageError
 
@@ -41,8 +41,10 @@ def load_teacher(
 
     Raises:
         ModelFileError: no such teacher, or one that cannot be loaded.
-        UsageError: weights that do not fit, models and caches mixed, or as of `load_embedder`.
+        UsageError: weights that do not fit, an unknown way to combine, models and caches mixed, a preprocessing given
+            for a cache, which carries its own, or as of `load_embedder`.
     """
+    check_combine(combine)
     if len(paths) < 2 and weights is not None:
         raise UsageError("the weight of a teacher counts beside another's only", place="--teacher-weight")
     if not paths:
@@ -54,6 +56,13 @@ def load_teacher(
             "models and caches of embeddings cannot teach together",
             place=model,
             next_step="Make a cache of it too, with facedistill embed",
+        )
+    if caches and (color, mean, std) != (None, None, None):
+        raise UsageError(
+            "the cache carries the preprocessing that it was made with; --teacher-color, --teacher-mean and "
+            "--teacher-std are for published weights and foreign ONNX files",
+            place=paths[0],
+            next_step="Leave them out, or make another cache with facedistill embed and its --color, --mean and --std",
         )
     if caches:
         return caches[0] if len(caches) == 1 else EnsembleCache(caches, weights, combine)

@@ -266,7 +266,7 @@ def make_sampler(
     graph = None
     if options.lookalikes > 1 and teacher is not None:
         # What the teacher could not read has no place in anybody's centre.
-        seen = np.nan_to_num(teacher.all()[0])
+        seen = np.nan_to_num(np.concatenate([original for _, original, _ in teacher.pieces()]))
         graph = lookalike_graph(seen, dataset.labels, bunch=options.lookalikes, device=choose_device(options.device))
     return IdentitySampler(
         dataset.labels,

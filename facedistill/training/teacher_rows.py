@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
-from facedistill.distill.centres import class_centres
-from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
+from facedistill.distill.centres import centres_of_rows
+from facedistill.embedders.cache import EmbeddingCache, load_cache
 from facedistill.embedders.cache_ensemble import EnsembleCache
 from facedistill.embedders.cache_folder import cache_for
-from facedistill.embedders.cache_manifest import read_manifest
+from facedistill.embedders.cache_manifest import MANIFEST, read_manifest
 from facedistill.embedders.cache_writer import write_cache
 from facedistill.embedders.cached_rows import CachedRows, TeacherRows
 from facedistill.embedders.embed_dataset import embed_dataset
@@ -79,7 +79,7 @@ def teacher_rows(
         rows = cache_for(teacher, dataset, on_corrupt=on_corrupt, progress=progress, note=note).of(dataset)
     elif options.cache not in CACHE_WORDS:
         place = Path(options.cache)
-        if is_cache(place) and read_manifest(place).finished:
+        if (place / MANIFEST).is_file() and read_manifest(place).finished:
             cache = load_cache(place)
             cache.check_teacher(teacher)
         else:
@@ -138,8 +138,7 @@ def centres_of_teacher(
             "the teacher has no head for these identities; its mean embedding of each person, normalised, serves as "
             "the person's class centre"
         )
-    original, mirrored = rows.all()
-    return class_centres(original, mirrored, dataset.labels, dataset.identities)
+    return centres_of_rows(rows, dataset.labels, dataset.identities)
 
 
 def learned_centres(run: Path, dataset: FaceDataset, size: int) -> torch.Tensor | None:

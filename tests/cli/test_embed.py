@@ -88,6 +88,18 @@ def test_a_folder_of_something_else(call: Call, teachers: list[Path], faces: Pat
     assert "the folder holds something else than a cache" in outcome.err
 
 
+@pytest.mark.parametrize("name", ["keys.json", "manifest.json"])
+def test_files_that_only_have_the_names_of_a_caches(
+    call: Call, teachers: list[Path], faces: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text('{"door": 4711}')
+    for more in ((), ("--overwrite",)):
+        outcome = call("embed", faces, "--model", teachers[0], "-o", tmp_path, "--device", "cpu", *more)
+        assert outcome.status == 2
+        assert f"something else than a cache, '{name}', so it is left alone. Use another name" in outcome.err
+    assert (tmp_path / name).read_text() == '{"door": 4711}'
+
+
 def test_torchrun_shares_the_images(call: Call, teachers: list[Path], faces: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     command = ["embed", str(faces), "--model", str(teachers[0]), "--device", "cpu", "--batch-size", "8"]

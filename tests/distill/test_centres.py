@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from facedistill.distill import centres as module
-from facedistill.distill.centres import class_centres
+from facedistill.distill.centres import centres_of_rows, class_centres
+from facedistill.embedders import cached_rows
+from facedistill.embedders.cached_rows import CachedRows
 from facedistill.errors import DataError
 
 from .slow_centres import unit
@@ -45,6 +47,20 @@ def test_centres_equal_a_slow_loop(block: int, monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(found.norm(dim=1), torch.ones(6))
     alone = class_centres(original, None, labels, PEOPLE)
     torch.testing.assert_close(alone, torch.tensor(slow(original.tolist(), labels.tolist(), 6)), atol=1e-6, rtol=0)
+
+
+def test_centres_of_rows_go_through_them_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, mirrored, labels = made()
+    original[10], mirrored[10] = np.nan, np.nan
+    labels[12] = -1
+    monkeypatch.setattr(cached_rows, "PIECE", 7)
+    monkeypatch.setattr(CachedRows, "all", None)
+    rows = CachedRows.in_memory(original, mirrored)
+    found = centres_of_rows(rows, labels, PEOPLE)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, class_centres(original, mirrored, labels, PEOPLE), atol=1e-6, rtol=0)
+    with pytest.raises(DataError, match="1 of 7 people has no readable image"):
+        centres_of_rows(rows, labels, [*PEOPLE, "G"])
 
 
 def test_length_of_an_embedding_does_not_count() -> None:

@@ -91,6 +91,15 @@ def test_of_many_images_a_part_serves_as_anchors_always_the_same() -> None:
     assert all((whole - anchor).abs().sum(dim=1).min() < 1e-6 for anchor in part)
 
 
+def test_only_the_chosen_rows_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them would be 24 GB for 5.8 million images."""
+    rows = made_rows(100)
+    whole = choose_anchors(rows, 100)
+    for name in ("all", "pieces"):
+        monkeypatch.setattr(CachedRows, name, None)
+    torch.testing.assert_close(choose_anchors(rows, 100), whole)
+
+
 def test_images_without_an_embedding_are_no_anchors() -> None:
     original, mirrored = np.random.default_rng(0).normal(size=(2, 6, SIZE)).astype(np.float32)
     original[2] = mirrored[2] = np.nan

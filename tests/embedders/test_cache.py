@@ -12,7 +12,7 @@ from facedistill.data.subset import Subset
 from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache, make_cache, save_cache
 from facedistill.embedders.cache_writer import write_cache
 from facedistill.embedders.embed_dataset import embed_dataset
-from facedistill.errors import DataError, ModelFileError
+from facedistill.errors import DataError, ModelFileError, UsageError
 from facedistill.preprocessing import Preprocessing
 
 from .made_teachers import Noise, Projection
@@ -75,6 +75,25 @@ def test_other_data_are_refused(folder: Path) -> None:
         cache.of(Noise(30, fingerprint="e" * 64))
     with pytest.raises(ModelFileError, match="made of other images of the same names: 23 of 23 compared"):
         cache.of(Noise(seed=1, fingerprint="e" * 64))
+    # A folder's fingerprint is of names and sizes, and that of other crops may be the same.
+    with pytest.raises(ModelFileError, match="made of other images of the same names: 23 of 23 compared"):
+        cache.of(Noise(seed=1))
+
+
+def test_how_many_images_are_compared(tmp_path: Path) -> None:
+    cache = write_cache(Projection(), Noise(1200), tmp_path)
+    for dataset, expected in ((Noise(1200), 100), (Noise(1200, fingerprint="e" * 64), 1000)):
+        cache.of(dataset)
+        assert sum(dataset.read) == expected
+
+
+def test_an_image_that_was_mended_is_told_from_another_one(tmp_path: Path) -> None:
+    """It has no embedding that could be a wrong one."""
+    cache = write_cache(Projection(), Noise(corrupt=(5,)), tmp_path, on_corrupt=lambda key, error: None)
+    for dataset in (Noise(), Noise(fingerprint="e" * 64)):
+        rows = cache.of(dataset)
+        with pytest.raises(DataError, match=r"'person/5\.png'.*facedistill embed --overwrite"):
+            rows.lookup(np.array([5]), np.zeros(1, bool))
 
 
 def test_another_teacher_size_or_preprocessing_is_refused(folder: Path) -> None:
@@ -121,6 +140,9 @@ def test_a_teacher_that_gives_zeros_is_told_of(tmp_path: Path) -> None:
         cache.of(Noise())
 
 
+SIZES: dict[str, object] = {"size": 8, "color": "rgb", "mean": 127.5, "std": 127.5, "layout": "nchw"}
+
+
 def without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -157,6 +179,26 @@ def stated(**values: object) -> Callable[[Path], None]:
         (stated(embedding_size="x"), "its manifest.json cannot be read"),
         (stated(images=0), r"its manifest.json cannot be read \(its sizes make no sense"),
         (stated(preprocessing={}), "its preprocessing cannot be read"),
+        (stated(preprocessing=SIZES | {"size": float("inf")}), "its preprocessing cannot be read"),
+        (stated(preprocessing=SIZES | {"std": float("nan")}), "its preprocessing cannot be read"),
+        (stated(preprocessing=SIZES | {"mean": float("inf")}), "its preprocessing cannot be read"),
+        *(
+            (stated(finished=finished, **{name: value}), f"its manifest.json cannot be read .*{shown} is no number")
+            for finished in (False, True)
+            for name, value, shown in (
+                ("images", float("inf"), "inf"),
+                ("images", float("nan"), "nan"),
+                ("images", 2**40 + 1, "1099511627777"),
+                ("images", -23, "-23"),
+                ("images", True, "True"),
+                ("block", 1e30, r"1e\+30"),
+                ("block", 4.0, r"4\.0"),
+                ("embedding_size", 10**30, "10+"),
+                ("missing", "x", "x"),
+            )
+        ),
+        (stated(finished=False, images=2**40, block=1), "is damaged: done.npy cannot be read"),
+        (stated(finished=False, images=2**40, block=2**40), "is damaged: done.npy cannot be read"),
     ],
 )
 def test_damage(folder: Path, harm: Callable[[Path], None], message: str) -> None:
@@ -190,7 +232,9 @@ def test_what_is_no_cache(tmp_path: Path) -> None:
     (tmp_path / "other" / "manifest.json").write_text('{"format": "of something else"}')
     for name in ("weights.safetensors", "other", "none", "."):
         assert not is_cache(tmp_path / name)
-        with pytest.raises(ModelFileError, match="there is no cache of embeddings here"):
+        with pytest.raises(
+            ModelFileError, match=r"there is no cache of embeddings here\. Make one with facedistill emb"
+        ):
             load_cache(tmp_path / name)
 
 
@@ -207,6 +251,21 @@ def test_a_cache_in_memory_and_back(tmp_path: Path) -> None:
         assert np.allclose(saved, written, rtol=1e-3, equal_nan=True)
     for name in ("keys.json", "checksums.npy", "manifest.json"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "written" / name).read_bytes(), name
+
+
+def test_a_cache_is_not_saved_over_something_else(tmp_path: Path) -> None:
+    cache = make_cache(Projection(), Noise(), embed_dataset(Projection(), Noise()))
+    (tmp_path / "keys.json").write_text("mine")
+    with pytest.raises(UsageError, match=r"something else than a cache, 'keys\.json'"):
+        save_cache(tmp_path, cache)
+    assert (tmp_path / "keys.json").read_text() == "mine"
+
+
+def test_checksums_that_are_not_known() -> None:
+    rows = np.eye(23, dtype=np.float32)
+    keys, sums = [f"person/{index}.png" for index in range(23)], np.zeros(23, np.uint32)
+    cache = EmbeddingCache.in_memory(keys, rows, rows, "m", "", Preprocessing(), "d" * 64, sums)
+    assert np.array_equal(cache.of(Noise()).original, rows)
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:

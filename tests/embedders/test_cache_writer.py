@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facedistill.embedders import cache_files
+from facedistill.embedders import cache_files, cache_manifest, cache_writer
 from facedistill.embedders.cache import EmbeddingCache, is_cache, load_cache
 from facedistill.embedders.cache_writer import write_cache
 from facedistill.errors import DataError, ModelFileError, UsageError
@@ -123,12 +123,48 @@ def test_what_is_not_on_the_disk_is_not_done(tmp_path: Path, whole: dict[str, st
     assert bytes_of(out) == whole
 
 
-@pytest.mark.parametrize("left", [(), ("directions.npy",), ("directions.npy", "norms.npy", ".manifest.json.partial")])
-def test_a_kill_before_there_was_a_manifest(tmp_path: Path, whole: dict[str, str], left: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_kill_before_there_was_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, str], step: int, overwrite: bool
+) -> None:
+    """At whatever file it stops, what is left is known to be of a cache; where one was written over, too."""
+    out = tmp_path / "cache"
+    if overwrite:
+        write_cache(Projection(seed=1), Noise(), out)
+    calls = [0]
+
+    def stop(path: Path) -> None:
+        calls[0] += 1
+        if calls[0] > step:
+            raise KeyboardInterrupt
+
+    remove = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        stop(path)
+        remove(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        if overwrite:
+            patch.setattr(Path, "unlink", unlink)
+        else:
+            patch.setattr(cache_files, "force_to_disk", stop)
+            patch.setattr(cache_manifest, "force_to_disk", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_cache(Projection(), Noise(corrupt=(2, 13)), out, batch_size=4, on_corrupt=ignore, overwrite=overwrite)
+    left = {path.name for path in out.iterdir()} - {".lock"}
+    assert "directions.npy" in left
+    write_cache(Projection(), Noise(corrupt=(2, 13)), out, batch_size=4, on_corrupt=ignore, overwrite=overwrite)
+    assert bytes_of(out) == whole
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", "directions.npy")])
+def test_empty_files_are_what_a_kill_leaves_first(tmp_path: Path, whole: dict[str, str], left: tuple[str, ...]) -> None:
     out = tmp_path / "cache"
     out.mkdir()
-    for name in (".lock", *left):
-        (out / name).write_bytes(b"half")
+    for name in left:
+        (out / name).touch()
     write_cache(Projection(), Noise(corrupt=(2, 13)), out, batch_size=4, on_corrupt=ignore)
     assert bytes_of(out) == whole
 
@@ -204,6 +240,62 @@ def test_strangers_are_left_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "file"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("keys.json", b"{}"),
+        ("norms.npy", b""),
+        (".manifest.json.partial", b""),
+        (".lock", b"4711"),
+        ("directions.npy", b"wind"),
+        ("manifest.json", b"not json"),
+        ("manifest.json", b""),
+        ("manifest.json", b"[" * 100_000),
+        ("manifest.json", b'{"name": "an app"}'),
+        ("manifest.json", b'["facedistill-embeddings"]'),
+    ],
+)
+def test_files_of_the_same_names_are_not_taken_for_a_cache(
+    tmp_path: Path, name: str, content: bytes, overwrite: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        UsageError, match=rf"something else than a cache, '{name}', so it is left alone\. Use another n"
+    ):
+        write_cache(Projection(), Noise(), tmp_path, overwrite=overwrite)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, content)]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((23, 16), "f2"), ((23, 3, 16), "f2"), ((23, 2, 16), "f4")])
+def test_somebody_elses_arrays(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    np.save(tmp_path / "directions.npy", np.ones(shape, dtype))
+    (tmp_path / "keys.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"something else than a cache, 'directions\.npy'"):
+        write_cache(Projection(), Noise(), tmp_path, overwrite=True)
+    assert np.load(tmp_path / "directions.npy").shape == shape
+    (tmp_path / "directions.npy").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"something else than a cache, 'directions\.npy'"):
+        write_cache(Projection(), Noise(), tmp_path, overwrite=True)
+
+
+def test_a_finished_cache_need_not_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_cache(Projection(), Noise(), tmp_path).original
+    (tmp_path / ".lock").unlink(missing_ok=True)
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for owner, name in ((cache_writer, "FileLock"), (os, "replace"), (Path, "touch"), (Path, "write_bytes")):
+        monkeypatch.setattr(owner, name, refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert np.array_equal(write_cache(Projection(), Noise(), tmp_path).original, before)
+    with pytest.raises(UsageError, match="there is a cache of another teacher"):
+        write_cache(Projection(seed=1), Noise(), tmp_path)
+    with pytest.raises(DataError, match="cannot be written"):
+        write_cache(Projection(), Noise(), tmp_path, overwrite=True)
+
+
 def test_two_at_once(tmp_path: Path) -> None:
     def interfere(done: int, total: int) -> None:
         with pytest.raises(UsageError, match="another process is writing this cache"):
@@ -231,7 +323,7 @@ def test_every_image_is_read_once(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 100))  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match=r"the cache takes 0\.0 GB, and the disk has 0\.0 GB left"):
+    with pytest.raises(DataError, match=r"the cache takes 1\.7 kB, and the disk has 0\.1 kB left"):
         write_cache(Projection(), Noise(), tmp_path)
 
 

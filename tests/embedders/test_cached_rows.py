@@ -91,7 +91,9 @@ def test_a_missing_image_is_told_from_a_damaged_one() -> None:
     assert rows.present.tolist() == [True, False, True, True, True, True]
     rows.check()
     assert np.isnan(rows.all()[0][1]).all()
-    with pytest.raises(DataError, match=r"^c: the teacher has no embedding of 'image 1': it was corrupt then\. Embed"):
+    with pytest.raises(
+        DataError, match=r"^c: the teacher has no embedding of 'image 1': it was corrupt then\. Embed .* --overw"
+    ):
         rows.lookup(np.array([0, 1]), np.array([False, True]))
     rows.lookup(np.array([0, 2]), np.array([False, True]))
 
@@ -102,6 +104,8 @@ def test_a_missing_image_is_told_from_a_damaged_one() -> None:
         (0.0, "the teacher's embedding of 'image 3' has the norm 0"),
         (np.inf, "the cache is damaged: the embedding of 'image 3' is not finite"),
         (-1.0, "the cache is damaged: the embedding of 'image 3' is not what was written"),
+        (1e30, r"the teacher's embedding of 'image 3' has the norm 1e\+30, which is none of an embedding"),
+        (1e-30, "the teacher's embedding of 'image 3' has the norm 1e-30, which is none of an embedding"),
     ],
 )
 def test_norms_that_are_none(norm: float, message: str) -> None:
@@ -125,3 +129,25 @@ def test_a_direction_that_was_not_written_or_has_rotted(value: float) -> None:
     rows = CachedRows(stored, np.stack([norms, norms], axis=1), key_of=lambda index: f"image {index}")
     with pytest.raises(ModelFileError, match="the embedding of 'image 2' is not what was written"):
         rows.lookup(np.array([4, 2]), np.array([False, False]))
+
+
+def test_chosen_rows_as_they_are() -> None:
+    original, mirrored = made(10)
+    original[4], mirrored[4] = np.nan, np.nan
+    rows = CachedRows.in_memory(original, mirrored).part(np.arange(10)[::-1], str)
+    chosen = np.array([5, 0, 5, 9])
+    for found, whole, right in zip(rows.raw(chosen), rows.all(), (original, mirrored), strict=True):
+        assert found.dtype == np.float32
+        assert np.array_equal(found, whole[chosen], equal_nan=True)
+        assert np.allclose(found, right[[4, 9, 4, 0]], equal_nan=True)
+    assert rows.raw(np.array([], dtype=np.int64))[0].shape == (0, 24)
+
+
+@pytest.mark.filterwarnings("error")
+def test_damage_gives_no_warning_of_numpy() -> None:
+    stored = np.full((3, 2, 8), 60000, np.float16)
+    rows = CachedRows(stored, np.array([[1e38, np.inf], [np.nan, 0], [1e30, 1]], np.float32))
+    assert np.isinf(rows.raw(np.array([0]))[0]).all()
+    for row in range(3):
+        with pytest.raises((DataError, ModelFileError)):
+            rows.lookup(np.array([row]), np.zeros(1, bool))

@@ -114,6 +114,7 @@ def test_its_preprocessing_is_of_the_largest_member() -> None:
         ([16, 16], [-1.0, 1.0], "concat", "the weight of the teacher projection-0 is -1"),
         ([16, 16], [1.0, float("nan")], "concat", "is nan"),
         ([16, 16], None, "sum", "teachers are not combined by 'sum'. Use mean or concat"),
+        ([16, 16], [1e308, 1e-300], "concat", "so far apart that one counts for nothing"),
         ([], None, "concat", "there are no teachers"),
     ],
 )
@@ -124,6 +125,12 @@ def test_bad_combinations(sizes: list[int], weights: list[float] | None, combine
     caches = [make_cache(teacher, Noise(), embed_dataset(teacher, Noise())) for teacher in teachers]
     with pytest.raises(UsageError, match=message):
         EnsembleCache(caches, weights, combine)  # type: ignore[arg-type]
+
+
+def test_weights_whose_sum_overflows() -> None:
+    combination = Combination([2, 2], [1e308, 1.5e308], "mean", names=["a", "b"])
+    assert combination.weights == pytest.approx([0.4, 0.6])
+    assert np.allclose(combination([np.eye(2, dtype=np.float32)] * 2), np.eye(2))
 
 
 @pytest.mark.parametrize("combine", ["mean", "concat"])
@@ -157,6 +164,8 @@ def test_an_image_that_one_teacher_lacks() -> None:
     rows = CombinedRows(members, Combination([3, 3], None, "concat", names=["a", "b"]))
     assert rows.present.tolist() == [True, True, False, True]
     assert np.isnan(rows.all()[0][2]).any()
+    for found, all_of_them in zip(rows.raw(np.array([3, 2])), rows.all(), strict=True):
+        assert np.array_equal(found, all_of_them[[3, 2]], equal_nan=True)
     with pytest.raises(DataError, match="no embedding of '2'"):
         rows.lookup(np.array([2]), np.array([False]))
 

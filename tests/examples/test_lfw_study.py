@@ -233,7 +233,7 @@ def test_the_recipes_that_come_with_it(kind: str, study: SimpleNamespace, capsys
     assert len([line for line in commands if line.startswith("facedistill distill ")]) == len(recipes)
     for recipe in recipes.values():  # names of methods, weights, and options of theirs
         assert select_options(DistillOptions, recipe.options).terms
-    assert {"undistilled", "triplet", "triplet-distillation", "rkd", "ekd", "gkd", "adadistill", "similarity"} <= set(recipes)
+    assert {"undistilled", "triplet", "triplet-distillation", "rkd", "ekd", "gkd", "similarity"} <= set(recipes)
     if kind == "lfw":
         assert commands[0] == "facedistill align photos s/crops --detector mtcnn"
         assert "--identities lists/peopleDevTrain.txt --model t.onnx --std 128.0 -o s/teacher-cache" in commands[1]

@@ -217,9 +217,9 @@ def test_compiling_changes_nothing(dataset: FolderDataset, tmp_path: Path, monke
     compiled: list[nn.Module] = []
     compile_ = nn.Module.compile
 
-    def quickly(module: nn.Module) -> None:
+    def quickly(module: nn.Module, **options: Any) -> None:
         compiled.append(module)
-        compile_(module, backend="aot_eager")
+        compile_(module, backend="aot_eager", **options)
 
     monkeypatch.setattr(nn.Module, "compile", quickly)
     check_compiled(dataset, tmp_path)

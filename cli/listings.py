@@ -129,6 +129,7 @@ NEEDS = {
     "labels": "labels",
     "several_images_per_identity": "several images a person",
     "centres": "class centres (logits)",
+    "rows": "embeddings of all images",
     "features": "feature maps",
 }
 

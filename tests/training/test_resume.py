@@ -69,7 +69,7 @@ def check_outcomes(outcomes: list[dict[str, Any]], kills: int) -> None:
     assert 0.5 < np.mean([outcome["saved"] for outcome in outcomes]) < 1
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("part", ["1/2", "2/2"])
 def test_kill_9_at_random_steps_changes_nothing_for_any_head_or_method(part: str, kills: int, tmp_path: Path) -> None:
     outcomes = run_killed_runs(tmp_path, kills, part)

@@ -24,3 +24,9 @@ class LossAndFigures(NamedTuple):
 
     loss: torch.Tensor
     figures: dict[str, Figure]
+
+
+def mean_figure(values: torch.Tensor) -> Figure:
+    """The mean of one value for each image (B,)."""
+    total = values.detach().sum()
+    return Figure(total, torch.full_like(total, len(values)))

@@ -13,11 +13,10 @@ from facedistill.distill.margin_logits import (
     accuracy,
     margin_logits,
     margin_rule,
-    mean_figure,
 )
 from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
 from facedistill.distill.similarity import unit_rows
-from facedistill.loss import LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 from facedistill.ranks import gather, rank
 
 # The best margins of the poster's ablation, by form.

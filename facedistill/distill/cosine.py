@@ -6,7 +6,7 @@ import torch
 
 from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
 from facedistill.distill.similarity import unit_rows
-from facedistill.loss import Figure, LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 
 
 class CosineOptions(MethodOptions):
@@ -39,16 +39,10 @@ class CosineDistillation:
     def __call__(self, batch: DistillationBatch) -> LossAndFigures:
         """Mean of 1 - cos over the batch."""
         cosine = cosine_with_teacher(batch)
-        return LossAndFigures(1 - cosine.mean(), {"cosine": cosine_figure(cosine)})
+        return LossAndFigures(1 - cosine.mean(), {"cosine": mean_figure(cosine)})
 
 
 def cosine_with_teacher(batch: DistillationBatch) -> torch.Tensor:
     """(B,) cosine between the two embeddings of each image, in float32 or better, with gradient to the student."""
     with torch.autocast(batch.student.device.type, enabled=False):
         return (unit_rows(batch.student) * unit_rows(batch.teacher.detach())).sum(dim=1)
-
-
-def cosine_figure(cosine: torch.Tensor) -> Figure:
-    """The mean of cosines (B,) as a figure to log."""
-    total = cosine.detach().sum()
-    return Figure(total, torch.full_like(total, len(cosine)))

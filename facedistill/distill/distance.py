@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 
+from facedistill.distill.similarity import pairwise_cosines
+
 DistanceKind = Literal["squared-l2", "angle"]
 
 # arccos has no gradient at cos = +-1; this is the nearest float32 cosine at which it has a useful one.
 ANGLE_EPSILON = 1e-6
-# A row shorter than this is no direction. It is left as it is: dividing by its length would make its gradient endless.
-SHORTEST = 1e-12
 
 
 def pairwise_distance(embeddings: torch.Tensor, kind: DistanceKind = "squared-l2") -> torch.Tensor:
@@ -27,10 +27,7 @@ def pairwise_distance(embeddings: torch.Tensor, kind: DistanceKind = "squared-l2
         (B, B) float32 (float64 for float64 embeddings), symmetric.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        precise = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        length = precise.norm(dim=1, keepdim=True)
-        unit = precise / torch.where(length > SHORTEST, length, torch.ones_like(length))
-        cosine = unit @ unit.T
+        cosine = pairwise_cosines(embeddings)
         if kind == "angle":
             return torch.arccos(cosine.clamp(-1 + ANGLE_EPSILON, 1 - ANGLE_EPSILON))
         return (2 - 2 * cosine).clamp(min=0)

@@ -10,14 +10,13 @@ from torch.nn import functional
 from facedistill.distill.centres import require_teacher, teacher_centres
 from facedistill.distill.margin_logits import (
     accuracy,
-    mean_figure,
     own_cosine,
     replace_own,
 )
 from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
 from facedistill.distill.similarity import unit_rows
 from facedistill.heads.margin import away_from_one
-from facedistill.loss import LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 from facedistill.ranks import largest_over_ranks
 
 

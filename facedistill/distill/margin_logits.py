@@ -40,9 +40,3 @@ def accuracy(cosine: torch.Tensor, labels: torch.Tensor) -> Figure:
     """The share of images whose own class is the nearest, without the margin, which only training has."""
     correct = (cosine.detach().argmax(dim=1) == labels).sum()
     return Figure(correct, torch.full_like(correct, len(labels)))
-
-
-def mean_figure(values: torch.Tensor) -> Figure:
-    """The mean of one value for each image (B,)."""
-    total = values.detach().sum()
-    return Figure(total, torch.full_like(total, len(values)))

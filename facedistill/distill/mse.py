@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from facedistill.distill.cosine import cosine_figure, cosine_with_teacher
+from facedistill.distill.cosine import cosine_with_teacher
 from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
 from facedistill.distill.similarity import precise, unit_rows
-from facedistill.loss import LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 
 Reduction = Literal["images", "half-images", "elements"]
 
@@ -69,5 +69,5 @@ class MseDistillation:
                 loss = square.mean()
             else:
                 loss = square.sum(dim=1).mean() / (2 if self.options.reduction == "half-images" else 1)
-        figures = {"cosine": cosine_figure(cosine_with_teacher(batch).detach())}
+        figures = {"cosine": mean_figure(cosine_with_teacher(batch).detach())}
         return LossAndFigures(loss, figures)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from facedistill.distill.cosine import cosine_figure, cosine_with_teacher
+from facedistill.distill.cosine import cosine_with_teacher
 from facedistill.distill.method import DistillationBatch, MethodOptions, Needs, Setting, register_method
-from facedistill.loss import LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 
 
 class ShrinkTeaNetOptions(MethodOptions):
@@ -42,4 +42,4 @@ class ShrinkTeaNetDistillation:
     def __call__(self, batch: DistillationBatch) -> LossAndFigures:
         """Mean of (1 - cos)^2 over the batch."""
         cosine = cosine_with_teacher(batch)
-        return LossAndFigures((1 - cosine).square().mean(), {"cosine": cosine_figure(cosine)})
+        return LossAndFigures((1 - cosine).square().mean(), {"cosine": mean_figure(cosine)})

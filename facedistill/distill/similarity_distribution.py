@@ -18,7 +18,7 @@ from facedistill.distill.method import (
 )
 from facedistill.distill.similarity import unit_rows
 from facedistill.embedders.cached_rows import TeacherRows
-from facedistill.loss import Figure, LossAndFigures
+from facedistill.loss import LossAndFigures, mean_figure
 
 _SEED = 0
 
@@ -81,8 +81,8 @@ class SimilarityDistribution(nn.Module):
             log_p = functional.log_softmax(self.scale * teacher @ anchors, dim=1)
             log_q = functional.log_softmax(self.scale * student @ anchors, dim=1)
             loss = functional.kl_div(log_q, log_p, log_target=True, reduction="batchmean")
-            cosine = (student * teacher).sum(dim=1).detach()
-        return LossAndFigures(loss, {"cosine": Figure(cosine.sum(), torch.full_like(cosine[0], len(cosine)))})
+            cosine = (student * teacher).sum(dim=1)
+        return LossAndFigures(loss, {"cosine": mean_figure(cosine)})
 
 
 def choose_anchors(rows: TeacherRows, count: int) -> torch.Tensor:

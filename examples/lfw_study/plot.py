@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from facedistill.evaluation.tar_intervals import TarIntervals
 from facedistill.files import write_atomically
@@ -30,7 +30,8 @@ def plot_tars(methods: Sequence[tuple[str, TarIntervals]], path: Path) -> None:
             axes.plot(interval.by_seed, [place] * len(interval.by_seed), "|", color="0.35", markersize=9)
             axes.plot(interval.estimate, place, "o", color="C0", markersize=5)
         axes.set_title(f"TAR at FAR {far}", fontsize=10, loc="left")
-        axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+        axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.grid(axis="x", color="0.88")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,42 +14,15 @@ from facedistill.embedders.cached_rows import TeacherRows
 from facedistill.errors import DataError, UsageError
 from facedistill.shown_name import shown_name
 
-_ROWS = 1 << 16  # images that are converted to float32 at once, so that a memory-mapped float16 array can stay on disk
-
 # Below this length the mean of unit vectors is rounding error, and has no direction (ours).
 SHORTEST_MEAN = 1e-4
 
 
-def class_centres(
-    original: npt.NDArray[np.floating],
-    mirrored: npt.NDArray[np.floating] | None,
-    labels: npt.NDArray[np.integer],
-    identities: Sequence[str],
-) -> torch.Tensor:
+def class_centres(rows: TeacherRows, labels: npt.NDArray[np.integer], identities: Sequence[str]) -> torch.Tensor:
     """The normalised mean of the normalised embeddings of each person's images and mirrored images.
 
-    Each embedding is normalised before the mean is taken, so that sharp crops do not count for more than others.
-
-    Args:
-        original: (N, T) embeddings of the images, of any scale, float16 or better, maybe memory-mapped; rows of NaN for
-            images that cannot be read, which do not count.
-        mirrored: (N, T) those of the mirrored images; None where there are none.
-        labels: (N,) identities from 0 to C - 1; images with a label below 0 belong to nobody.
-        identities: the C names of the identities.
-
-    Returns:
-        (C, T) float32 unit vectors.
-
-    Raises:
-        DataError: a person without a single readable image, or whose embeddings are zero or cancel each other out.
-    """
-    parts = (original,) if mirrored is None else (original, mirrored)
-    pieces = [slice(start, start + _ROWS) for start in range(0, len(original), _ROWS)]
-    return _centres(((which, part[which]) for part in parts for which in pieces), original.shape[1], labels, identities)
-
-
-def centres_of_rows(rows: TeacherRows, labels: npt.NDArray[np.integer], identities: Sequence[str]) -> torch.Tensor:
-    """The same of a teacher's rows, which are read piece by piece: never more than a piece of them is in memory.
+    Each embedding is normalised before the mean is taken, so that sharp crops do not count for more than others. The
+    rows are read piece by piece: never more than a piece of them is in memory.
 
     Args:
         rows: of N images and their mirror images; those of images that cannot be read do not count.
@@ -60,28 +33,18 @@ def centres_of_rows(rows: TeacherRows, labels: npt.NDArray[np.integer], identiti
         (C, T) float32 unit vectors.
 
     Raises:
-        DataError: as of `class_centres`.
+        DataError: a person without a single readable image, or whose embeddings are zero or cancel each other out.
     """
-    pieces = ((which, part) for which, *parts in rows.pieces() for part in parts)
-    return _centres(pieces, rows.embedding_size, labels, identities)
-
-
-def _centres(
-    pieces: Iterable[tuple[slice, npt.NDArray[np.floating]]],
-    size: int,
-    labels: npt.NDArray[np.integer],
-    identities: Sequence[str],
-) -> torch.Tensor:
-    """(C, size) unit vectors of embeddings that come in pieces: which images they are of, and (M, size) of them."""
     owners = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    sums = torch.zeros(len(identities), size)
+    sums = torch.zeros(len(identities), rows.embedding_size)
     counts = torch.zeros(len(identities))
-    for which, embeddings in pieces:
-        rows = torch.from_numpy(np.array(embeddings, dtype=np.float32))
+    for which, *parts in rows.pieces():
         owner = owners[which]
-        counted = torch.isfinite(rows).all(dim=1) & (owner >= 0)
-        sums.index_add_(0, owner[counted], functional.normalize(rows[counted]))
-        counts.index_add_(0, owner[counted], torch.ones(int(counted.sum())))
+        for part in parts:
+            embeddings = torch.from_numpy(part)
+            counted = torch.isfinite(embeddings).all(dim=1) & (owner >= 0)
+            sums.index_add_(0, owner[counted], functional.normalize(embeddings[counted]))
+            counts.index_add_(0, owner[counted], torch.ones(int(counted.sum())))
     _refuse(
         counts == 0, identities, "no readable image", "Leave such people out of the training, or repair their files"
     )
@@ -114,11 +77,17 @@ def require_teacher(setting: Setting, name: str, *, equal_sizes: bool = False) -
     """
     if setting.teacher_size < 1:
         raise UsageError(f"the method {name} needs a teacher", next_step="Give one with --teacher")
-    if equal_sizes and setting.student_size != setting.teacher_size:
+    if equal_sizes:
+        require_equal_sizes(name, setting.student_size, setting.teacher_size)
+
+
+def require_equal_sizes(name: str, student_size: int, teacher_size: int) -> None:
+    """UsageError where the embeddings of student and teacher are not of the same length."""
+    if student_size != teacher_size:
         raise UsageError(
-            f"the method {name} compares embeddings directly, and the student's have {setting.student_size} numbers "
-            f"but the teacher's {setting.teacher_size}",
-            next_step="Leave --embedding-size out, or use a method that works with different sizes",
+            f"the method {name} compares embeddings directly, and the student's have {student_size} dimensions, the "
+            f"teacher's {teacher_size}",
+            next_step="Leave --embedding-size out, or use a method that compares distances",
         )
 
 

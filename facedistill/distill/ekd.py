@@ -32,7 +32,7 @@ class EkdOptions(MethodOptions):
     )
     positive_weight: float = Field(default=0.02, ge=0, description="weight of the positive pairs; 0.02 is published")
     negative_weight: float = Field(default=0.01, ge=0, description="weight of the negative pairs; 0.01 is published")
-    momentum: float = Field(
+    update_rate: float = Field(
         default=0.01, gt=0, le=1, description="share of a new batch in the running thresholds; 0.01 is published"
     )
     first_thresholds: Literal["first-batch", "zero"] = Field(
@@ -52,7 +52,7 @@ class EkdOptions(MethodOptions):
         "R(set) = mean over its pairs (i, j) of ( r(cos(s_i, s_j); theta_s) - r(cos(t_i, t_j); theta_t) )^2\n"
         "r(x; theta) = sum over k = 1..K of sigmoid((x - theta_k) / tau)\n"
         "theta_k: the cosine at place floor(n * 10^-k), counted from 0, of a network's n negative pairs of the batch\n"
-        "in descending order; running: theta <- momentum * new + (1 - momentum) * theta\n"
+        "in descending order; running: theta <- update_rate * new + (1 - update_rate) * theta\n"
         "P: pairs of one person; N: the hard_negatives pairs of different persons that are most similar for the\n"
         "student; s, t: embeddings of student and teacher.\n"
         "Ours: the first batch sets theta, which the published code starts at 0. With n < 10^k the place is 0, so\n"
@@ -128,7 +128,7 @@ class EkdDistillation(nn.Module):
         """
         # Whole numbers, since 1e5 * 0.1 in floats may fall below 1e4.
         rates = 10 ** torch.arange(1, self.options.thresholds + 1, device=negatives.device)
-        share = self.options.momentum
+        share = self.options.update_rate
         sound = (negatives > 0) & torch.isfinite(student).all() & torch.isfinite(teacher).all()
         for running, cosines in ((self.student_thresholds, student), (self.teacher_thresholds, teacher)):
             found = cosines[negatives // rates].to(running.dtype)

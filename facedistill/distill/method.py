@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from torch import nn
 
 from facedistill.embedders.cached_rows import TeacherRows
@@ -101,6 +101,14 @@ class MethodOptions(BaseModel):
     """The options of a method; each has a class of its own, whose fields carry a description and their limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """A true or false is none of an option that is no flag; it would count as 1 or 0 otherwise."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("it is no flag")
+        return value
 
 
 Options = TypeVar("Options", bound=MethodOptions)

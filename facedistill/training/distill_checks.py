@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from facedistill.data.batches.augmentation_options import AugmentationOptions
+from facedistill.distill.centres import require_equal_sizes
 from facedistill.distill.method import Needs
 from facedistill.distill.terms import Term
 from facedistill.embedders.cache import EmbeddingCache
@@ -80,12 +81,8 @@ def kind_of(teacher: Teacher | None) -> str:
 def check_sizes(terms: Sequence[Term], student_size: int, teacher: Teacher | None) -> None:
     """UsageError where a term compares embeddings of different lengths."""
     for term in terms:
-        if term.needs.equal_sizes and teacher is not None and student_size != teacher.embedding_size:
-            raise UsageError(
-                f"the method {term.name} compares embeddings directly, and the student's have {student_size} "
-                f"dimensions, the teacher's {teacher.embedding_size}",
-                next_step="Leave --embedding-size out, or use a method that compares distances",
-            )
+        if term.needs.equal_sizes and teacher is not None:
+            require_equal_sizes(term.name, student_size, teacher.embedding_size)
 
 
 def check_batches(terms: Sequence[Term], options: DistillOptions, batch_size: int, teacher: Teacher | None) -> None:

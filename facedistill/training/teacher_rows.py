@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from facedistill.data.corrupt_images import CorruptImages
 from facedistill.data.dataset import FaceDataset
-from facedistill.distill.centres import centres_of_rows
+from facedistill.distill.centres import class_centres
 from facedistill.embedders.cache import EmbeddingCache, load_cache
 from facedistill.embedders.cache_ensemble import EnsembleCache
 from facedistill.embedders.cache_folder import cache_for
@@ -138,7 +138,7 @@ def centres_of_teacher(
             "the teacher has no head for these identities; its mean embedding of each person, normalised, serves as "
             "the person's class centre"
         )
-    return centres_of_rows(rows, dataset.labels, dataset.identities)
+    return class_centres(rows, dataset.labels, dataset.identities)
 
 
 def learned_centres(run: Path, dataset: FaceDataset, size: int) -> torch.Tensor | None:

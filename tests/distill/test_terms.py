@@ -101,6 +101,7 @@ def test_the_loss_is_the_weighted_sum_and_each_loss_a_figure() -> None:
         ),
         ("pull", [], ["strength=1.5", "pull.strength=3"], "the option strength of pull is set twice"),
         ("pull", [], ["strength=none"], "pull: input should be a valid number, and strength is None"),
+        ("pull", [], ["strength=true"], "pull: it is no flag, and strength is True"),
         ("pull", [], ["strength=-1"], "pull: input should be greater than 0, and strength is -1"),
         ("pull", [], ["strength=1"], "pull: strength and shared have to differ. See facedistill methods pull"),
     ],

@@ -181,7 +181,7 @@ def test_the_teachers_own_head_gives_the_centres(
     state = torch.load(run / "last" / "state.pt", weights_only=True)["objective"]["head.centres"]
     torch.testing.assert_close(learned, torch.nn.functional.normalize(state))
     means = centres_of_teacher(rows, dataset, None, note=notes.append)
-    torch.testing.assert_close(means, class_centres(*rows.all(), dataset.labels, dataset.identities))
+    torch.testing.assert_close(means, class_centres(rows, dataset.labels, dataset.identities))
     assert notes == [
         "the class centres are those of the teacher's own head",
         "the teacher has no head for these identities; its mean embedding of each person, normalised, serves as the "

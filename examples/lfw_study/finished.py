@@ -37,6 +37,11 @@ class FinishedRun:
         folder = _value(self.command, "--init")
         return None if folder is None else Path(folder).parent.name
 
+    @property
+    def schedule(self) -> tuple[str | None, ...]:
+        """Epochs and learning rate, as they were asked for; None is the program's own."""
+        return tuple(_value(self.command, option) for option in ("--epochs", "--lr", "--warmup-epochs"))
+
 
 def _value(command: str, option: str) -> str | None:
     words = shlex.split(command)

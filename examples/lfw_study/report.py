@@ -146,13 +146,17 @@ def _rank(tars: TarIntervals, far: str | None) -> float:
 def relatives(name: str, finished: Mapping[str, Sequence[FinishedRun]]) -> list[str]:
     """What a method that starts from another's student is compared with beside the baselines.
 
-    It is the other, whose student it goes on from, and the fixed margin where that starts from the same student.
+    It is the other, whose student it goes on from, and the fixed margin from the same student with the same schedule.
     """
-    start = finished[name][0].start
-    if start in (None, START):
+    own = finished[name][0]
+    if own.start in (None, START):
         return []
-    alike = [other for other, runs in finished.items() if runs[0].start == start and other != name]
-    return [str(start), *(other for other in alike if finished[other][0].loss == FIXED_MARGIN)]
+    alike = [
+        other
+        for other, (run, *_) in finished.items()
+        if (run.start, run.schedule) == (own.start, own.schedule) and other != name
+    ]
+    return [str(own.start), *(other for other in alike if finished[other][0].loss == FIXED_MARGIN)]
 
 
 def differences(name: str, tars: dict[str, dict[int, ResampledTars]], others: Sequence[str]) -> dict[str, TarIntervals]:

@@ -1,9 +1,9 @@
-"""`facedistill eval`: verification figures of one model on one or more benchmarks."""
+"""`facedistill eval`: the figures of one model on one or more benchmarks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,13 +12,14 @@ from facedistill.errors import UsageError
 from . import console
 from . import options as o
 
-if TYPE_CHECKING:
-    from facedistill.evaluation.benchmark import Benchmark
-
 
 def eval_command(
     model: Annotated[
-        Path, typer.Argument(help="A run folder, a .safetensors checkpoint, published weights (.pth) or an .onnx file.")
+        Path,
+        typer.Argument(
+            help="A run folder, a .safetensors checkpoint, published weights (.pth), an .onnx file, or a cache of "
+            "embeddings."
+        ),
     ],
     pairs: Annotated[
         list[Path] | None,
@@ -39,6 +40,13 @@ def eval_command(
         typer.Option(metavar="DATA", help="Any data set of crops: TAR at low FAR over all its pairs."),
     ] = None,
     identities: o.Identities = None,
+    suite_file: Annotated[
+        Path | None,
+        typer.Option("--suite", metavar="FILE", help="A YAML file that names many of these at once."),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="How often people are resampled for the intervals of all pairs; 0: no intervals.")
+    ] = 1000,
     color: o.Color = None,
     mean: o.Mean = None,
     std: o.Std = None,
@@ -56,46 +64,51 @@ def eval_command(
     the threshold of each fold picked on the other folds.
     """
     lists = match_images(pairs or [], images or [])
-    check_call(any_pairs=bool(lists or bin_file), all_pairs=all_pairs, identities=identities, plot=plot)
-    from facedistill.data.identity_list import read_identities
-    from facedistill.data.open_dataset import open_dataset
-    from facedistill.embedders.load import load_embedder
+    any_pairs = bool(lists or bin_file or suite_file)
+    check_call(any_pairs=any_pairs, all_pairs=all_pairs, identities=identities, plot=plot)
+    if resamples == 1:
+        raise UsageError("one resample makes no interval", place="--resamples", next_step="Give some hundred, or 0")
+    from facedistill.embedders.load_model import load_model
     from facedistill.evaluation.all_pairs import evaluate_all_pairs
     from facedistill.evaluation.benchmark import load_bin_benchmark
     from facedistill.evaluation.pair_list import load_pair_list
     from facedistill.evaluation.report import EvaluationReport
     from facedistill.evaluation.roc_plot import check_plot_path
+    from facedistill.evaluation.suite import Suite, load_suite, open_labelled
     from facedistill.evaluation.verification import evaluate_verification
 
     if plot is not None:
         check_plot_path(plot)
-    benchmarks: list[Benchmark] = [load_pair_list(path, folder) for path, folder in lists]
-    benchmarks += [load_bin_benchmark(path) for path in bin_file or []]
-    people = None if identities is None else read_identities(identities)
-    dataset = None if all_pairs is None else open_dataset(all_pairs, identities=people, note=console.note)
-    embedder = load_embedder(
-        model,
-        device=device,
-        color=color,
-        mean=mean,
-        std=std,
-        note=console.note,
+    suite = Suite(
+        tuple(load_pair_list(path, folder) for path, folder in lists)
+        + tuple(load_bin_benchmark(path) for path in bin_file or [])
     )
+    if all_pairs is not None:
+        suite += Suite(labelled=(open_labelled(all_pairs, identities, note=console.note),))
+    if suite_file is not None:
+        suite += load_suite(suite_file, note=console.note)
+    found = load_model(model, device=device, color=color, mean=mean, std=std, note=console.note)
     results = []
-    for benchmark in benchmarks:
+    for benchmark in suite.benchmarks:
         with console.progress(benchmark.name, quiet=quiet) as progress:
-            results.append(evaluate_verification(embedder, benchmark, batch_size=batch_size, progress=progress))
+            results.append(evaluate_verification(found, benchmark, batch_size=batch_size, progress=progress))
     results_of_all = []
-    if all_pairs is not None and dataset is not None:
-        name = all_pairs.name if identities is None else f"{all_pairs.name}, {identities.stem}"
-        with console.progress(name, quiet=quiet) as progress:
+    for part in suite.labelled:
+        with console.progress(part.name, quiet=quiet) as progress:
             results_of_all.append(
-                evaluate_all_pairs(embedder, dataset, name=name, batch_size=batch_size, progress=progress)
+                evaluate_all_pairs(
+                    found,
+                    part.dataset,
+                    name=part.name,
+                    batch_size=batch_size,
+                    resamples=resamples,
+                    progress=progress,
+                )
             )
     report = EvaluationReport(
-        embedder.name,
-        embedder.fingerprint,
-        embedder.preprocessing.to_dict(),
+        found.name,
+        found.fingerprint,
+        found.preprocessing.to_dict(),
         results=tuple(results),
         all_pairs=tuple(results_of_all),
     )

@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from facedistill.data.identity_list import read_identities
 from facedistill.data.open_dataset import open_dataset
-from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.load import load_embedder
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import DataError
+from facedistill.evaluation.descriptors import describe
 from facedistill.evaluation.pair_list import load_pair_list
-from facedistill.evaluation.verification import unit_embeddings
 from facedistill.files import write_atomically
 from facedistill.models.complexity import count_parameters
 
@@ -107,8 +106,7 @@ def embed_test_set(test: TestSet, study: Path, name: str, model: str, **settings
     """
     embedder = load_embedder(Path(model), **settings)
     dataset = open_source(test.source)
-    keys = [dataset.key(index) for index in range(len(dataset))]
-    embeddings = unit_embeddings(embed_dataset(embedder, dataset, batch_size=128).summed, keys, place=model)
+    embeddings = describe(embedder, dataset, batch_size=128).unit
     content = io.BytesIO()
     np.save(content, embeddings.astype(np.float32))
     write_atomically(study / EMBEDDINGS / f"{name}.npy", content.getvalue())

@@ -101,6 +101,16 @@ class EmbeddingCache:
         return self._read_keys()
 
     @property
+    def name(self) -> str:
+        """What to call it in a table: its folder, or the model where it lies in none."""
+        return self.place or self.manifest.model
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the model's weights file, as hex."""
+        return self.manifest.model_fingerprint
+
+    @property
     def model(self) -> str:
         """Name of the model."""
         return self.manifest.model
@@ -150,15 +160,28 @@ class EmbeddingCache:
                 very one that was embedded: a folder's fingerprint is of names and sizes only.
         """
         same = dataset.fingerprint == self.dataset_fingerprint and len(dataset) == len(self.rows)
-        rows = np.arange(len(dataset)) if same else self._find(dataset)
-        self.compare_images(dataset, rows, sample=COMPARED_AGAIN if same else COMPARED)
-        found = self.rows.part(rows, dataset.key)
+        indices = np.arange(len(dataset))
+        rows = indices if same else self._find([dataset.key(index) for index in range(len(dataset))])
+        self.compare_images(dataset, indices, rows, sample=COMPARED_AGAIN if same else COMPARED)
+        return self._part(rows, dataset, indices)
+
+    def of_images(self, images: ImageSource, indices: npt.NDArray[np.int64]) -> CachedRows:
+        """The rows of some images of any source, in the order of `indices` (M,); they are found by their keys.
+
+        Raises:
+            ModelFileError: as of `of`.
+        """
+        rows = self._find([images.key(index) for index in indices.tolist()])
+        self.compare_images(images, indices, rows, sample=COMPARED)
+        return self._part(rows, images, indices)
+
+    def _part(self, rows: npt.NDArray[np.int64], images: ImageSource, indices: npt.NDArray[np.int64]) -> CachedRows:
+        found = self.rows.part(rows, lambda place: images.key(int(indices[place])))
         found.check()
         return found
 
-    def _find(self, dataset: FaceDataset) -> npt.NDArray[np.int64]:
+    def _find(self, wanted: list[str]) -> npt.NDArray[np.int64]:
         row_of = {key: row for row, key in enumerate(self.keys)}
-        wanted = [dataset.key(index) for index in range(len(dataset))]
         missing = [key for key in wanted if key not in row_of]
         if missing:
             raise ModelFileError(
@@ -168,23 +191,30 @@ class EmbeddingCache:
             )
         return np.array([row_of[key] for key in wanted], dtype=np.int64)
 
-    def compare_images(self, dataset: FaceDataset, rows: npt.NDArray[np.int64], *, sample: int) -> None:
+    def compare_images(
+        self, images: ImageSource, indices: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], *, sample: int
+    ) -> None:
         """ModelFileError where an image of a sample is not what it was: equal names prove little, 000001 least.
 
         Images without an embedding are left out, since they may have been mended, and those of unknown checksum.
 
         Args:
-            dataset: the images.
-            rows: (len(dataset),) the row of each.
+            images: where they come from.
+            indices: (M,) which of them.
+            rows: (M,) the row of each.
             sample: how many are compared.
         """
         comparable = np.flatnonzero(self.rows.present[rows] & (self.checksums[rows] != 0))
-        drawn = np.random.default_rng(0).permutation(comparable)[:sample].tolist()
-        others = [index for index in drawn if checksum(dataset, index) not in (0, int(self.checksums[rows[index]]))]
+        drawn = np.random.default_rng(0).permutation(comparable)[:sample]
+        others = [
+            index
+            for index, row in zip(indices[drawn].tolist(), rows[drawn].tolist(), strict=True)
+            if checksum(images, index) not in (0, int(self.checksums[row]))
+        ]
         if others:
             raise ModelFileError(
                 f"the cache was made of other images of the same names: {len(others)} of {len(drawn)} compared are "
-                f"different, such as '{shown_name(dataset.key(others[0]))}'",
+                f"different, such as '{shown_name(images.key(others[0]))}'",
                 place=self.place or None,
                 next_step="Make one of this data set with facedistill embed",
             )
@@ -206,10 +236,10 @@ def make_cache(embedder: Embedder, dataset: FaceDataset, embedded: EmbeddedDatas
     )
 
 
-def checksum(dataset: ImageSource, index: int) -> int:
+def checksum(images: ImageSource, index: int) -> int:
     """The CRC-32 of an image's stored bytes, 0 where they cannot be read."""
     try:
-        return zlib.crc32(dataset.encoded(index))
+        return zlib.crc32(images.encoded(index))
     except DataError:
         return 0
 

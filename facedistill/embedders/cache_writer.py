@@ -12,7 +12,6 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.subset import Subset
 from facedistill.embedders.cache import COMPARED_AGAIN, EmbeddingCache, is_first_version, open_cache
 from facedistill.embedders.cache_files import RowWriter, blocks_done, clear_files, create_files, images_done
 from facedistill.embedders.cache_images import CheckedImages
@@ -156,7 +155,7 @@ def _found(
     rows = np.flatnonzero(np.repeat(done, min(found.block, found.images))[: found.images])
     # Where neither the name of an image nor its length has changed, its bytes may have.
     try:
-        cache.compare_images(Subset(dataset, rows), rows, sample=COMPARED_AGAIN)
+        cache.compare_images(dataset, rows, rows, sample=COMPARED_AGAIN)
     except ModelFileError as error:
         raise UsageError(error.cause, place=error.place, next_step=OTHER_PLACE) from error
     if note and found.finished:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.embedders.embed_dataset import embed_dataset
-from facedistill.embedders.embedder import Embedder
-from facedistill.errors import DataError
+from facedistill.embedders.load_model import Model
+from facedistill.evaluation.descriptors import describe
+from facedistill.evaluation.hubs import find_hubs, hub_pairs, hub_warning, norm_warning
 from facedistill.evaluation.metrics import (
     OperatingPoint,
     accepted_impostors,
@@ -21,9 +21,11 @@ from facedistill.evaluation.metrics import (
     spelled_thresholds,
     tars,
 )
-from facedistill.evaluation.verification import far_label, resize_notes, unit_embeddings
-
-FARS = (1e-2, 1e-3, 1e-4, 1e-5)
+from facedistill.evaluation.pair_blocks import count_pairs, pair_blocks
+from facedistill.evaluation.people_bootstrap import FARS, MOST_ACCEPTED, RESAMPLES, PeopleBootstrap, ResampledTars
+from facedistill.evaluation.ranked_pairs import rank_pairs
+from facedistill.evaluation.tar_intervals import CONFIDENCE, TarIntervals, tar_intervals
+from facedistill.evaluation.verification import far_label
 
 _CELLS_AT_ONCE = 1 << 23  # Cosines of one block: 32 MiB.
 
@@ -36,20 +38,33 @@ class AllPairsResult:
         name: the data set's.
         images: number of images.
         identities: number of people.
+        several: number of people with several images, who alone have genuine pairs.
         genuine: number of genuine pairs.
         impostor: number of impostor pairs.
         operating_points: FAR label -> TAR and threshold; None where the impostor pairs are too few for that FAR.
+        person_tars: FAR label -> TAR at that threshold with each person weighted alike: the mean over the people with
+            several images of the share of their own genuine pairs that are accepted.
+        intervals: of TAR over people; None where people were not resampled.
+        person_intervals: likewise, with each person weighted alike.
+        threshold_intervals: FAR label -> lower and upper end of the threshold's interval, squared L2 distances.
         fingerprint: of the data set.
+        warnings: what makes the figures doubtful, in words.
         notes: what was done on the way, such as resizing.
     """
 
     name: str
     images: int
     identities: int
+    several: int
     genuine: int
     impostor: int
     operating_points: dict[str, OperatingPoint | None]
+    person_tars: dict[str, float | None]
+    intervals: TarIntervals | None = None
+    person_intervals: TarIntervals | None = None
+    threshold_intervals: dict[str, tuple[float, float]] | None = None
     fingerprint: str | None = None
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,58 +83,79 @@ class AllPairsResult:
             "name": self.name,
             "images": self.images,
             "identities": self.identities,
+            "identities_with_several_images": self.several,
             "genuine": self.genuine,
             "impostor": self.impostor,
             "tar_at_far": self.tar_at_far,
+            "tar_at_far_each_person_alike": self.person_tars,
+            "intervals": None if self.intervals is None else self.intervals.ends(),
+            "intervals_each_person_alike": None if self.person_intervals is None else self.person_intervals.ends(),
             "unresolvable": self.unresolvable,
             "thresholds": spelled_thresholds(self.operating_points),
+            "threshold_intervals": self.threshold_intervals,
             "fingerprint": self.fingerprint,
+            "warnings": list(self.warnings),
             "notes": list(self.notes),
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Column names, and one row: TAR in % at the FAR of its column."""
-        columns = ["all pairs of", "images", "genuine", "impostor"]
+        """Column names, and two rows: TAR in % at the FAR of its column, of all pairs and with each person alike."""
+        columns = ["all pairs of", "images", "genuine", "impostor", *(f"TAR at {label}" for label in self.tar_at_far)]
         row = [self.name, f"{self.images:,}", f"{self.genuine:,}", f"{self.impostor:,}"]
-        columns += [f"TAR at {label}" for label in self.operating_points]
-        row += ["-" if tar is None else f"{100 * tar:.2f}" for tar in self.tar_at_far.values()]
-        return columns, [row]
+        alike = ["  each person alike", f"{self.several:,} people", "", ""]
+        row += _spell(self.tar_at_far, self.intervals)
+        alike += _spell(self.person_tars, self.person_intervals)
+        return columns, [row, alike]
+
+
+def _spell(tar_at_far: dict[str, float | None], intervals: TarIntervals | None) -> list[str]:
+    """Each TAR in %, with its interval in brackets where there is one."""
+    cells = []
+    for label, tar in tar_at_far.items():
+        interval = None if intervals is None else intervals.at_far[label]
+        ends = "" if interval is None else f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+        cells.append("-" if tar is None else f"{100 * tar:.2f}{ends}")
+    return cells
 
 
 def evaluate_all_pairs(
-    embedder: Embedder,
+    model: Model,
     dataset: FaceDataset,
     *,
     name: str,
     batch_size: int = 64,
     fars: Sequence[float] = FARS,
+    resamples: int = RESAMPLES,
     progress: Callable[[int, int], None] | None = None,
 ) -> AllPairsResult:
-    """Embed a data set with its mirror images and judge every pair of different images.
+    """Judge every pair of different images of a data set.
 
     Args:
-        embedder: any model.
+        model: any model, or a cache that holds these images.
         dataset: images with their identities.
         name: what to call it in a table.
         batch_size: images a call of the network.
         fars: where TAR is read.
+        resamples: of the people, for the intervals; 0 for none.
         progress: called with (images done, images) after each batch.
 
     Raises:
-        DataError: an image cannot be decoded, or the identities make no genuine or no impostor pair.
-        ModelFileError: an embedding is not finite or has no direction.
+        DataError, ModelFileError: as of `describe`, or the identities make no genuine or no impostor pair.
     """
     count_pairs(dataset.labels, name)
-    embedded = embed_dataset(embedder, dataset, batch_size=batch_size, progress=progress)
+    described = describe(model, dataset, batch_size=batch_size, progress=progress)
     keys = [dataset.key(index) for index in range(len(dataset))]
-    return all_pairs(
-        unit_embeddings(embedded.summed, keys, place=embedder.name),
+    result = all_pairs(
+        described.unit,
         dataset.labels,
         name=name,
         fars=fars,
+        resamples=resamples,
+        keys=keys,
         fingerprint=dataset.fingerprint,
-        notes=resize_notes(embedded.crop_sizes, embedder.preprocessing.size),
+        notes=described.notes,
     )
+    return replace(result, warnings=(*result.warnings, *norm_warning(described.norms, keys)))
 
 
 def all_pairs(
@@ -128,6 +164,8 @@ def all_pairs(
     *,
     name: str,
     fars: Sequence[float] = FARS,
+    resamples: int = 0,
+    keys: Sequence[str] | None = None,
     fingerprint: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> AllPairsResult:
@@ -135,79 +173,89 @@ def all_pairs(
 
     Exact, in blocks: every pair is looked at once, in float32, and of the impostor pairs only those are kept that the
     highest FAR lets in. The threshold of a FAR is the nearest impostor pair that must be refused, as in `tar_at_far`.
+    Hubs and intervals look at every pair once more.
 
     Raises:
         DataError: the labels make no genuine or no impostor pair.
     """
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    points, alike = _operating_points(embeddings, labels, name, fars)
     genuine, impostor = count_pairs(labels, name)
-    resolvable = {far: impostor >= impostors_needed(far) for far in fars}
-    kept = 1 + max((accepted_impostors(far, impostor) for far in fars if resolvable[far]), default=0)
-    near = _Largest(kept)
-    together = np.empty(genuine, dtype=np.float32)
-    filled = 0
-    for block in pair_blocks(np.asarray(embeddings, dtype=np.float32), labels, cells=_CELLS_AT_ONCE):
-        found = block.cosines[block.genuine]
-        together[filled : filled + len(found)] = found
-        filled += len(found)
-        near.add(block.cosines[block.impostor])
-    nearest = near.sorted()
-    points: dict[str, OperatingPoint | None] = {}
-    for far in fars:
-        points[far_label(far)] = None
-        if resolvable[far]:
-            cosine = nearest[accepted_impostors(far, impostor)]
-            accepted = int(np.count_nonzero(nearest > cosine))
-            points[far_label(far)] = OperatingPoint(
-                threshold=2.0 - 2.0 * float(cosine), tar=float(np.mean(together > cosine)), far=accepted / impostor
-            )
-    return AllPairsResult(
-        name, len(labels), len(np.unique(labels)), genuine, impostor, points, fingerprint=fingerprint, notes=notes
+    people, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    result = AllPairsResult(
+        name=name,
+        images=len(labels),
+        identities=len(sizes),
+        several=int(np.count_nonzero(sizes > 1)),
+        genuine=genuine,
+        impostor=impostor,
+        operating_points=points,
+        person_tars=alike,
+        fingerprint=fingerprint,
+        notes=notes,
+    )
+    bootstrap = PeopleBootstrap(labels, fars=fars, resamples=resamples, name=name) if resamples else None
+    kept = max(hub_pairs(impostor), bootstrap.ranked if bootstrap else 0)
+    ranked = rank_pairs(embeddings, people.astype(np.int64), kept)
+    result = replace(result, warnings=tuple(hub_warning(find_hubs(ranked, impostor), keys)))
+    if bootstrap is None:
+        return result
+    resampled = bootstrap.resample(ranked) or bootstrap.of(embeddings)
+    by_person = tar_intervals([resampled.each_person_alike], name=name)
+    return replace(
+        result,
+        intervals=tar_intervals([resampled], name=name),
+        person_intervals=by_person,
+        threshold_intervals=threshold_intervals(resampled),
+        notes=(*notes, *_without_interval(points, by_person)),
     )
 
 
-def count_pairs(labels: npt.NDArray[np.int64], name: str) -> tuple[int, int]:
-    """How many genuine and impostor pairs there are; DataError where a kind is absent."""
-    sizes = np.unique(labels, return_counts=True)[1]
-    genuine = int(np.sum(sizes * (sizes - 1) // 2))
-    impostor = len(labels) * (len(labels) - 1) // 2 - genuine
-    if not genuine or not impostor:
-        raise DataError(
-            f"its {len(labels)} images of {len(sizes)} people make {genuine} genuine and {impostor} impostor pairs, "
-            "and both kinds are needed",
-            place=name,
+def _without_interval(points: dict[str, OperatingPoint | None], intervals: TarIntervals) -> list[str]:
+    labels = [label for label, point in points.items() if point is not None and intervals.at_far[label] is None]
+    if not labels:
+        return []
+    return [f"no interval at FAR {', '.join(labels)}, which lets in more than {MOST_ACCEPTED:,} impostor pairs"]
+
+
+def threshold_intervals(people: ResampledTars, confidence: float = CONFIDENCE) -> dict[str, tuple[float, float]]:
+    """FAR label -> lower and upper end of its threshold over the resamples, as squared L2 distances."""
+    ends = np.quantile(2.0 - 2.0 * people.resampled_cosines, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    found = zip(people.fars, *ends.tolist(), strict=True)
+    return {far_label(far): (low, high) for far, low, high in found if low == low}  # not NaN
+
+
+def _operating_points(
+    embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], name: str, fars: Sequence[float]
+) -> tuple[dict[str, OperatingPoint | None], dict[str, float | None]]:
+    """FAR label -> the operating point, and TAR there with each person weighted alike."""
+    genuine, impostor = count_pairs(labels, name)
+    people = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    resolvable = [far for far in fars if impostor >= impostors_needed(far)]
+    near = _Largest(1 + max((accepted_impostors(far, impostor) for far in resolvable), default=0))
+    together = np.empty(genuine, dtype=np.float32)
+    whose = np.empty(genuine, dtype=np.int32)
+    filled = 0
+    for block in pair_blocks(embeddings, labels, cells=_CELLS_AT_ONCE):
+        found = block.cosines[block.genuine]
+        part = slice(filled, filled + len(found))
+        together[part], whose[part] = found, people[block.start + np.nonzero(block.genuine)[0]]
+        filled = part.stop
+        near.add(block.cosines[block.impostor])
+    nearest, of_person = near.sorted(), np.bincount(whose)
+    points: dict[str, OperatingPoint | None] = {far_label(far): None for far in fars}
+    alike: dict[str, float | None] = dict.fromkeys(points)
+    for far in resolvable:
+        cosine = nearest[accepted_impostors(far, impostor)]
+        accepted = together > cosine
+        points[far_label(far)] = OperatingPoint(
+            threshold=2.0 - 2.0 * float(cosine),
+            tar=float(np.mean(accepted)),
+            far=int(np.count_nonzero(nearest > cosine)) / impostor,
         )
-    return genuine, impostor
-
-
-class PairBlock(NamedTuple):
-    """Images `start`, `start + 1`, ... (the rows) beside `start` and all that follow it (the columns).
-
-    Args:
-        start: the image of the first row and of the first column.
-        cosines: (R, C) float32.
-        genuine: (R, C) bool, pairs of one person.
-        impostor: (R, C) bool, pairs of two people; a pair that an earlier cell holds is in neither.
-    """
-
-    start: int
-    cosines: npt.NDArray[np.float32]
-    genuine: npt.NDArray[np.bool_]
-    impostor: npt.NDArray[np.bool_]
-
-
-def pair_blocks(
-    embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, cells: int
-) -> Iterator[PairBlock]:
-    """Every pair of different images once, in blocks of at most `cells` cells or one row; (N, D) unit embeddings."""
-    start = 0
-    while start < len(labels) - 1:
-        # The rows of a block are compared with all that follow, so blocks grow as fewer do.
-        stop = min(len(labels), start + max(1, cells // (len(labels) - start)))
-        cosines = embeddings[start:stop] @ embeddings[start:].T
-        later = np.arange(start, len(labels)) > np.arange(start, stop)[:, np.newaxis]
-        same = labels[start:stop, np.newaxis] == labels[start:]
-        yield PairBlock(start, cosines, later & same, later & ~same)
-        start = stop
+        shares = np.bincount(whose[accepted], minlength=len(of_person)) / np.maximum(of_person, 1)
+        alike[far_label(far)] = float(np.mean(shares[of_person > 0]))
+    return points, alike
 
 
 class _Largest:

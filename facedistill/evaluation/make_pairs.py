@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import DataError, UsageError
+from facedistill.evaluation.descriptors import describe
 from facedistill.evaluation.folds import FOLDS
 from facedistill.evaluation.pairs_drawing import Indices, between, even_counts, most_similar_between, within
 from facedistill.evaluation.pairs_text import ListedPair, csv_text, lfw_text
-from facedistill.evaluation.verification import unit_embeddings
 from facedistill.files import write_atomically
 
 PAIRS = 300
@@ -151,8 +150,7 @@ def make_pairs_of(
 
     def embed(indices: Indices) -> npt.NDArray[np.float64]:
         assert embedder is not None  # noqa: S101  # told apart below
-        embedded = embed_dataset(embedder, dataset, indices, batch_size=batch_size, progress=progress)
-        return unit_embeddings(embedded.summed, [dataset.key(int(i)) for i in indices], place=embedder.name)
+        return describe(embedder, dataset, indices, batch_size=batch_size, progress=progress).unit
 
     made = make_pairs(
         dataset.labels,

@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from facedistill.errors import DataError
-from facedistill.evaluation.all_pairs import FARS, count_pairs
 from facedistill.evaluation.metrics import accepted_impostors, impostors_needed
+from facedistill.evaluation.pair_blocks import count_pairs
 from facedistill.evaluation.ranked_pairs import RankedPairs, rank_pairs
 
 FloatArray = npt.NDArray[np.float64]
 
+FARS = (1e-2, 1e-3, 1e-4, 1e-5)
+
 RESAMPLES = 1000
 """Resamples of the people (ours): the ends of a 95 % interval then rest on 25 of them each."""
+
+MOST_ACCEPTED = 5_000_000
+"""Impostor pairs that a FAR may let in to have an interval (ours), so that ranking takes no more than half a GB."""
 
 _KEPT = 3.0  # Impostor pairs that are ranked, as a multiple of those that the highest FAR lets in.
 
@@ -37,8 +42,13 @@ class ResampledTars:
 
     Args:
         fars: F rates at which TAR is read.
-        estimate: (F,) float64 TAR, NaN where the impostor pairs are too few for the FAR.
+        estimate: (F,) float64 TAR, NaN where the impostor pairs are too few for the FAR, or too many to be ranked.
         resampled: (R, F) float64.
+        person_estimate: (F,) float64 TAR with each person weighted alike: the mean over those with several images of
+            the share of their own genuine pairs that are accepted.
+        person_resampled: (R, F) float64.
+        cosines: (F,) float64 threshold of each FAR.
+        resampled_cosines: (R, F) float64.
         people: tells the drawn people from others; only what has the same can be compared.
     """
 
@@ -46,6 +56,15 @@ class ResampledTars:
     estimate: FloatArray
     resampled: FloatArray
     people: str
+    person_estimate: FloatArray
+    person_resampled: FloatArray
+    cosines: FloatArray
+    resampled_cosines: FloatArray
+
+    @property
+    def each_person_alike(self) -> ResampledTars:
+        """The same with each person weighted alike in the place of each pair."""
+        return replace(self, estimate=self.person_estimate, resampled=self.person_resampled)
 
 
 class PeopleBootstrap:
@@ -107,35 +126,66 @@ class PeopleBootstrap:
             raise DataError(f"{len(embeddings)} embeddings for {len(self._people)} images", place=self.name)
         if not np.isfinite(embeddings).all():
             raise DataError("the embeddings are not finite", place=self.name)
-        resolvable = [far for far in self.fars if self.impostor >= impostors_needed(far)]
-        kept = 1 + round(_KEPT * max((far * self.impostor for far in resolvable), default=0))
+        kept = self.ranked
         while True:
-            pairs = rank_pairs(embeddings, self._people, min(kept, self.impostor))
-            tars: list[FloatArray] = []
-            for weights in (np.ones_like(self._drawn[0]), *self._drawn):
-                row = self._tars(pairs, weights, resolvable)
-                if row is None:
-                    break
-                tars.append(row)
-            else:
-                return ResampledTars(self.fars, tars[0], np.stack(tars[1:]), self._identity)
-            kept *= 2
+            found = self.resample(rank_pairs(embeddings, self._people, kept))
+            if found is not None:
+                return found
+            kept = min(2 * kept, self.impostor)
 
-    def _tars(
-        self, pairs: RankedPairs, weights: npt.NDArray[np.int32], resolvable: Sequence[float]
+    @property
+    def ranked(self) -> int:
+        """How many impostor pairs `of` ranks first."""
+        return min(1 + round(_KEPT * self.impostor * max(self._resolvable, default=0)), self.impostor)
+
+    @property
+    def _resolvable(self) -> list[float]:
+        """The FARs that there are enough impostor pairs for, and not too many."""
+        enough = (far for far in self.fars if self.impostor >= impostors_needed(far))
+        return [far for far in enough if far * self.impostor <= MOST_ACCEPTED]
+
+    def resample(self, pairs: RankedPairs) -> ResampledTars | None:
+        """The same of pairs that are ranked already; None where a resample would have to look at more of them."""
+        people = self._people.astype(np.int32)
+        first, second = people[pairs.first], people[pairs.second]
+        several = np.maximum(self._images * (self._images - 1) // 2, 1)
+        share = 1.0 / several[pairs.genuine_people]  # of a person's genuine pairs
+        rows: list[FloatArray] = []
+        for weights in (np.ones_like(self._drawn[0]), *self._drawn):
+            row = self._figures(pairs, weights, weights[first] * weights[second], share)
+            if row is None:
+                return None
+            rows.append(row)
+        figures = np.stack(rows)
+        tars, alike, cosines = figures[:, 0], figures[:, 1], figures[:, 2]
+        return ResampledTars(self.fars, tars[0], tars[1:], self._identity, alike[0], alike[1:], cosines[0], cosines[1:])
+
+    def _figures(
+        self,
+        pairs: RankedPairs,
+        weights: npt.NDArray[np.int32],
+        impostor_weights: npt.NDArray[np.int32],
+        share: FloatArray,
     ) -> FloatArray | None:
-        """(F,) TAR where person p counts weights[p] times; None where more impostor pairs have to be ranked."""
-        genuine = np.cumsum(weights[pairs.genuine_people], dtype=np.int64)
-        impostor = np.cumsum(weights[pairs.first] * weights[pairs.second], dtype=np.int64)
+        """(3, F) TAR, TAR with each person alike, and threshold, where person p counts weights[p] times.
+
+        None where more impostor pairs have to be ranked.
+        """
+        of_genuine = weights[pairs.genuine_people]
+        genuine = np.cumsum(of_genuine, dtype=np.int64)
+        alike = np.cumsum(of_genuine * share)
+        impostor = np.cumsum(impostor_weights, dtype=np.int64)
         images = weights.astype(np.int64) * self._images
         # Of all ordered pairs of images, those of one person and its copies go.
         ordered = int(images.sum()) ** 2 - int(np.square(images).sum())
-        tars = np.full(len(self.fars), np.nan)
+        found = np.full((3, len(self.fars)), np.nan)
         for column, far in enumerate(self.fars):
-            if far in resolvable:
+            if far in self._resolvable:
                 refused = int(np.searchsorted(impostor, accepted_impostors(far, ordered // 2), side="right"))
                 if refused == len(impostor):
                     return None
                 accepted = int(pairs.genuine_above[refused])
-                tars[column] = genuine[accepted - 1] / genuine[-1] if accepted else 0.0
-        return tars
+                found[0, column] = genuine[accepted - 1] / genuine[-1] if accepted else 0.0
+                found[1, column] = alike[accepted - 1] / alike[-1] if accepted else 0.0
+                found[2, column] = pairs.cosines[refused]
+        return found

@@ -56,7 +56,8 @@ class EvaluationReport:
 
     def warnings(self) -> list[str]:
         """Everything that makes a figure doubtful, with the benchmark's name."""
-        return [f"{result.name}: {warning}" for result in self.results for warning in result.warnings]
+        judged: tuple[VerificationResult | AllPairsResult, ...] = (*self.results, *self.all_pairs)
+        return [f"{result.name}: {warning}" for result in judged for warning in result.warnings]
 
     def plot(self, path: Path) -> None:
         """Draw the ROC of every benchmark to one image file."""

@@ -84,6 +84,10 @@ class TarIntervals:
         values["at_far"] = {label: self._spelled(interval) for label, interval in self.at_far.items()}
         return values
 
+    def ends(self) -> dict[str, list[float] | None]:
+        """FAR label -> lower and upper end of its interval, None where there is none."""
+        return {label: None if found is None else [found.low, found.high] for label, found in self.at_far.items()}
+
     def _spelled(self, interval: TarInterval | None) -> dict[str, Any] | None:
         if interval is None or self.against is None:
             return None if interval is None else interval.to_dict()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.embedders.embed_dataset import embed_dataset
-from facedistill.embedders.embedder import Embedder
-from facedistill.errors import DataError, ModelFileError
+from facedistill.embedders.load_model import Model
+from facedistill.errors import DataError
 from facedistill.evaluation.benchmark import Benchmark, check_pairs, made_folds
+from facedistill.evaluation.descriptors import describe
 from facedistill.evaluation.doubts import find_doubts
+from facedistill.evaluation.hubs import norm_warning
+from facedistill.evaluation.judged_pairs import JudgedPairs
 from facedistill.evaluation.metrics import (
     FoldAccuracies,
     OperatingPoint,
@@ -57,6 +59,7 @@ class VerificationResult:
         source_sha256: its SHA-256, as hex.
         warnings: what makes the figures doubtful, in words.
         notes: what was done on the way, such as resizing.
+        judged: the pairs with their distances.
     """
 
     name: str
@@ -71,6 +74,7 @@ class VerificationResult:
     source_sha256: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: JudgedPairs | None = field(default=None, repr=False, compare=False)
 
     @property
     def pairs(self) -> int:
@@ -148,7 +152,7 @@ class VerificationResult:
 
 
 def evaluate_verification(
-    embedder: Embedder,
+    model: Model,
     benchmark: Benchmark,
     *,
     batch_size: int = 64,
@@ -156,10 +160,10 @@ def evaluate_verification(
     progress: Callable[[int, int], None] | None = None,
     shared: bool = False,
 ) -> VerificationResult:
-    """Embed a benchmark's images with their mirror images, once each, and judge its pairs.
+    """Judge the pairs of a benchmark; each of its images is embedded once, and its mirror image.
 
     Args:
-        embedder: any model.
+        model: any model, or a cache that holds the benchmark's images.
         benchmark: pairs and folds.
         batch_size: images a call of the network.
         fars: where TAR is read.
@@ -167,14 +171,12 @@ def evaluate_verification(
         shared: see `embed_dataset`.
 
     Raises:
-        DataError: an image cannot be decoded.
-        ModelFileError: an embedding is not finite or has no direction.
+        DataError, ModelFileError: as of `describe`.
     """
     used, positions = np.unique(benchmark.pairs, return_inverse=True)
-    embedded = embed_dataset(embedder, benchmark.dataset, used, batch_size=batch_size, progress=progress, shared=shared)
-    keys = [benchmark.dataset.key(int(index)) for index in used]
-    return evaluate_embeddings(
-        unit_embeddings(embedded.summed, keys, place=embedder.name),
+    described = describe(model, benchmark.dataset, used, batch_size=batch_size, progress=progress, shared=shared)
+    result = evaluate_embeddings(
+        described.unit,
         positions.reshape(-1, 2).astype(np.int64),
         benchmark.same,
         benchmark.folds,
@@ -183,44 +185,15 @@ def evaluate_verification(
         fars=fars,
         source=None if benchmark.source is None else str(benchmark.source),
         source_sha256=benchmark.source_sha256,
-        notes=resize_notes(embedded.crop_sizes, embedder.preprocessing.size),
+        notes=described.notes,
     )
-
-
-def resize_notes(crop_sizes: Sequence[tuple[int, int]], size: int) -> tuple[str, ...]:
-    """A line for each (height, width) that crops had to be resized from, for a model that takes `size` x `size`."""
-    return tuple(
-        f"crops of {width}x{height} are resized to {size}x{size}; they must be aligned faces like the model's own"
-        for height, width in crop_sizes
-        if (height, width) != (size, size)
+    assert result.judged is not None  # noqa: S101
+    keys = [benchmark.dataset.key(index) for index in used.tolist()]
+    return replace(
+        result,
+        warnings=(*result.warnings, *norm_warning(described.norms, keys)),
+        judged=replace(result.judged, pairs=benchmark.pairs, images=benchmark.dataset),
     )
-
-
-def unit_embeddings(
-    embeddings: npt.NDArray[np.float32], keys: Sequence[str] | None = None, *, place: object | None = None
-) -> npt.NDArray[np.float64]:
-    """(N, D) raw embeddings -> (N, D) float64 of length 1.
-
-    Args:
-        embeddings: as a network gives them, mirrored ones added where the protocol says so.
-        keys: (N,) the images' names, for the message.
-        place: the model, for the message.
-
-    Raises:
-        ModelFileError: an embedding is not finite, or all zeros and so without a direction.
-    """
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    for fault, reason in ((~np.isfinite(norms), "is not finite (NaN or infinity)"), (norms == 0, "is all zeros")):
-        if fault.any():
-            first = int(np.argmax(fault))
-            name = f"number {first}" if keys is None else f"'{keys[first]}'"
-            others = int(np.count_nonzero(fault)) - 1
-            raise ModelFileError(
-                f"the embedding of image {name} {reason}" + (f", and so are {others} others" if others else ""),
-                place=place,
-                next_step="A model that trained well gives none such; check its weights and its preprocessing",
-            )
-    return np.asarray(embeddings / norms[:, np.newaxis], dtype=np.float64)
 
 
 def evaluate_embeddings(
@@ -274,4 +247,5 @@ def evaluate_embeddings(
         source_sha256=source_sha256,
         warnings=find_doubts(embeddings, pairs, same, folds, distances, accuracies.mean, curve.area),
         notes=notes,
+        judged=JudgedPairs(pairs, same, folds, distances),
     )

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.embedders.embed_dataset import embed_dataset
 from facedistill.embedders.embedder import Embedder
-from facedistill.evaluation.verification import unit_embeddings
+from facedistill.evaluation.descriptors import describe
 from facedistill.inspection.scan import Scan
 
 _PIECE = 1 << 14  # images of which the original and the mirrored embeddings are kept apart
@@ -32,6 +31,6 @@ def embed_scan(
             if progress is not None:
                 progress(before + done, len(scan))
 
-        some = embed_dataset(embedder, scan.source, scan.indices[rows], batch_size=batch_size, progress=embedded)
-        found[rows] = unit_embeddings(some.summed, scan.names[rows], place=embedder.name)
+        some = describe(embedder, scan.source, scan.indices[rows], batch_size=batch_size, progress=embedded)
+        found[rows] = some.unit
     return found

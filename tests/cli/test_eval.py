@@ -69,6 +69,20 @@ def pairs(folder: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def embed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes a cache of the folder with these arguments, beside it."""
+
+    def call(*arguments: object) -> None:
+        words = ["facedistill", "embed", folder, "-o", folder.parent / "cache", *arguments]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+
+    return call
+
+
 def test_a_pair_list_and_a_bin_file(
     run: Run, model: Path, pairs: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +134,52 @@ def test_all_pairs_of_a_folder(
     (result,) = values["all_pairs"]
     assert (result["name"], result["genuine"], result["impostor"]) == ("crops, people", 30, 36)
     assert "crops, people: FAR 1e-5 unresolvable: needs 100,000 impostor pairs" in capsys.readouterr().out
+
+
+def test_a_cache_and_a_suite(
+    run: Run, embed: Callable[..., None], model: Path, pairs: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Figures of a cache are the model's, and no model is opened for them."""
+    (tmp_path / "suite.yaml").write_text(
+        f"benchmarks: [{{pairs: {pairs.name}, images: {folder.name}, name: own}}, {{all-pairs: {folder.name}}}]"
+    )
+    described = ["--color", "rgb", "--mean", 127.5, "--std", 128]
+    suite = ["--suite", tmp_path / "suite.yaml", "--resamples", 20]
+    assert run(model, *described, *suite, "--json", tmp_path / "model.json") == 0
+    embed("--model", model, *described)
+    model.unlink()
+    assert run(tmp_path / "cache", *suite, "--json", tmp_path / "cache.json") == 0
+    of_model, of_cache = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("model", "cache"))
+    assert of_cache["model_sha256"] == of_model["model_sha256"]
+    assert of_cache["preprocessing"] == of_model["preprocessing"]
+    for kind in ("benchmarks", "all_pairs"):
+        (one,), (other,) = of_model[kind], of_cache[kind]
+        assert other["tar_at_far"] == one["tar_at_far"]
+        assert other["name"] == one["name"]
+    assert of_cache["benchmarks"][0]["name"] == "own"
+    assert list(of_cache["all_pairs"][0]["intervals"]) == ["1e-2", "1e-3", "1e-4", "1e-5"]
+
+
+def test_a_cache_that_is_of_something_else(
+    run: Run,
+    embed: Callable[..., None],
+    model: Path,
+    pairs: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    embed("--model", model)
+    assert run(tmp_path / "cache", "--pairs", pairs, "--images", folder, "--std", 128) == 2
+    assert "carries the preprocessing that it was made with" in capsys.readouterr().err
+    changed = folder / "Ann" / "Ann_0001.png"
+    changed.write_bytes(crop((1, 2, 3)))
+    assert run(tmp_path / "cache", "--pairs", pairs, "--images", folder) == 1
+    assert "made of other images of the same names" in capsys.readouterr().err
+    changed.rename(folder / "Ann" / "Ann_0007.png")
+    changed.with_suffix(".jpg").write_bytes(crop((1, 2, 3)))
+    assert run(tmp_path / "cache", "--pairs", pairs, "--images", folder) == 1
+    assert "the cache lacks 1 of 12 images, the first of them 'Ann/Ann_0001.jpg'" in capsys.readouterr().err
 
 
 def test_assumptions_and_warnings_go_to_standard_error(

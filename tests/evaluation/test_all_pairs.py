@@ -42,6 +42,9 @@ def test_it_is_the_figure_of_the_written_out_pairs(
         assert point.tar == expected.tar
         assert point.far == expected.far
         assert point.threshold == pytest.approx(expected.threshold, abs=1e-5)
+        shares = [np.mean(distances[same & (labels[pairs[:, 0]] == p)] < expected.threshold) for p in range(30)]
+        assert result.person_tars[label] == pytest.approx(np.mean(shares))
+    assert result.person_tars["1e-4"] is None
     assert result.unresolvable == {"1e-4": "needs 10,000 impostor pairs"}
     tars = [tar for tar in result.tar_at_far.values() if tar is not None]
     assert 1.0 > tars[0] > tars[1] > tars[2] > 0.0, "the figures could not tell a fault"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from facedistill.errors import DataError
+from facedistill.evaluation import all_pairs as all_pairs_module
 from facedistill.evaluation import people_bootstrap as module
 from facedistill.evaluation import ranked_pairs
 from facedistill.evaluation.all_pairs import all_pairs
@@ -29,18 +30,20 @@ def made_people(seed: int, people: int = 25, size: int = 8, noise: float = 0.6) 
     return (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), labels
 
 
-def slow_tar(cosines: Any, labels: Any, drawn: list[Any], far: float) -> float:
-    """TAR over the pairs of the people in `drawn`, each a copy of its own, pair by pair."""
+def slow_figures(cosines: Any, labels: Any, drawn: list[Any], far: float) -> tuple[float, float, float]:
+    """Of the people in `drawn`, each a copy of its own, pair by pair: TAR, the mean of their own, the threshold."""
     copies = [(copy, image) for copy, person in enumerate(drawn) for image in np.flatnonzero(labels == person)]
-    genuine, impostor = [], []
+    genuine, impostor, own = [], [], {}
     for (copy_a, a), (copy_b, b) in itertools.combinations(copies, 2):
         cosine = cosines[min(a, b), max(a, b)]
         if copy_a == copy_b:
             genuine.append(cosine)
+            own.setdefault(copy_a, []).append(cosine)
         elif labels[a] != labels[b]:
             impostor.append(cosine)
     threshold = sorted(impostor, reverse=True)[math.floor(far * len(impostor))]
-    return sum(cosine > threshold for cosine in genuine) / len(genuine)
+    shares = [sum(cosine > threshold for cosine in found) / len(found) for found in own.values()]
+    return sum(cosine > threshold for cosine in genuine) / len(genuine), sum(shares) / len(shares), threshold
 
 
 def test_it_is_the_bootstrap_of_people_written_out() -> None:
@@ -49,19 +52,26 @@ def test_it_is_the_bootstrap_of_people_written_out() -> None:
     names = np.unique(labels)
     found = PeopleBootstrap(labels, fars=FARS, resamples=12, seed=5).of(embeddings)
     generator = np.random.default_rng(5)
-    for row in found.resampled:
+    rows = zip(found.resampled, found.each_person_alike.resampled, found.resampled_cosines, strict=True)
+    for row in rows:
         drawn = list(names[generator.integers(len(names), size=len(names))])
         assert max(drawn.count(name) for name in drawn) > 1, "no person is drawn twice, so the case is not tried"
-        assert row == pytest.approx([slow_tar(cosines, labels, drawn, far) for far in FARS])
+        expected = np.array([slow_figures(cosines, labels, drawn, far) for far in FARS]).T
+        assert np.array(row) == pytest.approx(expected)
     assert len({*found.resampled[:, 1]}) > 6, "the figures could not tell a fault"
+    assert (np.abs(found.resampled - found.person_resampled) > 1e-3).mean() > 0.6
 
 
 def test_the_estimate_is_that_of_all_pairs() -> None:
     embeddings, labels = made_people(1)
     found = PeopleBootstrap(labels, fars=(*FARS, 1e-5), resamples=2).of(embeddings)
-    expected = all_pairs(embeddings, labels, name="made", fars=(*FARS, 1e-5)).tar_at_far
-    assert expected["1e-5"] is None
-    assert [None if np.isnan(tar) else tar for tar in found.estimate] == list(expected.values())
+    expected = all_pairs(embeddings, labels, name="made", fars=(*FARS, 1e-5))
+    assert expected.tar_at_far["1e-5"] is None
+    assert [None if np.isnan(tar) else tar for tar in found.estimate] == list(expected.tar_at_far.values())
+    alike = [None if np.isnan(tar) else pytest.approx(tar) for tar in found.each_person_alike.estimate]
+    assert alike == list(expected.person_tars.values())
+    thresholds = [point.threshold for point in expected.operating_points.values() if point is not None]
+    assert 2 - 2 * found.cosines[:3] == pytest.approx(thresholds)
     assert np.isnan(found.resampled[:, 3]).all()
     assert not np.isnan(found.resampled[:, :3]).any()
 
@@ -95,6 +105,24 @@ def test_too_few_ranked_pairs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     PeopleBootstrap(labels, fars=(1e-1,), resamples=50).of(embeddings)
     assert len(asked) > 1
     assert asked[1] == 2 * asked[0]
+
+
+def test_a_far_that_lets_in_too_many_pairs_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = made_people(3)
+    full = all_pairs(embeddings, labels, name="made", fars=FARS, resamples=20)
+    monkeypatch.setattr(module, "MOST_ACCEPTED", 100)
+    monkeypatch.setattr(all_pairs_module, "MOST_ACCEPTED", 100)
+    found = all_pairs(embeddings, labels, name="made", fars=FARS, resamples=20)
+    assert found.tar_at_far == full.tar_at_far
+    assert found.intervals is not None
+    assert full.intervals is not None
+    assert found.intervals.at_far == {**full.intervals.at_far, "1e-1": None}
+    assert found.notes == ("no interval at FAR 1e-1, which lets in more than 100 impostor pairs",)
+    assert list(found.threshold_intervals or {}) == ["1e-2", "1e-3"]
+    (_, (first, alike)) = found.table()
+    assert "(" not in first[4]
+    assert "(" in first[5]
+    assert "(" in alike[5]
 
 
 def test_a_seed_gives_one_result_and_another_seed_another() -> None:
@@ -150,9 +178,8 @@ def made() -> Made:
     def make(estimate: float, resampled: npt.ArrayLike, *, people: str = "a") -> ResampledTars:
         """Two FARs, the second beyond what can be resolved."""
         values = np.asarray(resampled, dtype=float)
-        return ResampledTars(
-            (1e-2, 1e-3), np.array([estimate, np.nan]), np.stack([values, np.full(len(values), np.nan)], axis=1), people
-        )
+        figures = np.array([estimate, np.nan]), np.stack([values, np.full(len(values), np.nan)], axis=1)
+        return ResampledTars((1e-2, 1e-3), *figures, people, *figures, *figures)
 
     return make
 

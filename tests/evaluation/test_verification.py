@@ -13,6 +13,7 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.onnx_embedder import OnnxEmbedder
 from facedistill.errors import DataError, ModelFileError
 from facedistill.evaluation.benchmark import Benchmark, load_bin_benchmark
+from facedistill.evaluation.descriptors import unit_embeddings
 from facedistill.evaluation.metrics import fold_accuracies, squared_distances
 from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import (
@@ -20,7 +21,6 @@ from facedistill.evaluation.verification import (
     evaluate_embeddings,
     evaluate_verification,
     far_label,
-    unit_embeddings,
 )
 from facedistill.preprocessing import Preprocessing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,7 @@ def eval_command(
     from facedistill.embedders.load_model import load_model
     from facedistill.evaluation.all_pairs import evaluate_all_pairs
     from facedistill.evaluation.benchmark import load_bin_benchmark
+    from facedistill.evaluation.input_doubts import input_doubts, sample_pairs
     from facedistill.evaluation.pair_list import load_pair_list
     from facedistill.evaluation.report import EvaluationReport
     from facedistill.evaluation.roc_plot import check_plot_path
@@ -91,20 +93,17 @@ def eval_command(
     results = []
     for benchmark in suite.benchmarks:
         with console.progress(benchmark.name, quiet=quiet) as progress:
-            results.append(evaluate_verification(found, benchmark, batch_size=batch_size, progress=progress))
+            result = evaluate_verification(found, benchmark, batch_size=batch_size, progress=progress)
+        doubts = input_doubts(found, benchmark.dataset, benchmark.pairs, benchmark.same)
+        results.append(replace(result, warnings=(*doubts, *result.warnings)))
     results_of_all = []
     for part in suite.labelled:
         with console.progress(part.name, quiet=quiet) as progress:
-            results_of_all.append(
-                evaluate_all_pairs(
-                    found,
-                    part.dataset,
-                    name=part.name,
-                    batch_size=batch_size,
-                    resamples=resamples,
-                    progress=progress,
-                )
+            result_of_all = evaluate_all_pairs(
+                found, part.dataset, name=part.name, batch_size=batch_size, resamples=resamples, progress=progress
             )
+        doubts = input_doubts(found, part.dataset, *sample_pairs(part.dataset.labels))
+        results_of_all.append(replace(result_of_all, warnings=(*doubts, *result_of_all.warnings)))
     report = EvaluationReport(
         found.name,
         found.fingerprint,

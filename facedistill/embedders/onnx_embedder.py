@@ -35,6 +35,9 @@ class OnnxEmbedder:
         note: receives one line about whatever was assumed or overridden.
         threads: CPU threads, 0 for as many as suit the processors that may be used.
 
+    Attributes:
+        color_assumed: whether neither the file nor the arguments told the colour order.
+
     Raises:
         ModelFileError: the file is missing or damaged, or is not an embedding network.
     """
@@ -54,6 +57,7 @@ class OnnxEmbedder:
             raise ModelFileError("there is no such ONNX file", place=path)
         self.name = str(path)
         self.fingerprint = file_sha256(path)
+        self.color_assumed = False
         self._session = open_session(path, device=device, threads=threads)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -86,6 +90,7 @@ class OnnxEmbedder:
         metadata = self._session.get_modelmeta().custom_metadata_map
         if PREPROCESSING_KEY not in metadata:
             assumed = replace(Preprocessing(size=size, layout=layout), **given)  # type: ignore[arg-type]
+            self.color_assumed = "color" not in given
             missing = [name for name in ("color", "mean", "std") if name not in given]
             if missing and note:
                 note(

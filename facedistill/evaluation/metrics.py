@@ -91,21 +91,9 @@ def fold_accuracies(
     return FoldAccuracies(accuracies, tuple(float(thresholds[column]) for column in best))
 
 
-def best_threshold(
-    distances: FloatArray, same: npt.NDArray[np.bool_], thresholds: FloatArray = THRESHOLDS
-) -> tuple[float, float]:
-    """The first threshold of best accuracy on all pairs, and that accuracy (optimistic: nothing is held out)."""
-    correct = _correct(distances, same, thresholds)
-    best = int(np.argmax(correct))
-    return float(thresholds[best]), float(correct[best] / len(same))
-
-
 def _correct(distances: FloatArray, same: npt.NDArray[np.bool_], thresholds: FloatArray) -> npt.NDArray[np.int64]:
     """(T,) number of pairs that each threshold decides rightly."""
-    genuine, impostor = np.sort(distances[same]), np.sort(distances[~same])
-    accepted = np.searchsorted(genuine, thresholds, side="left")
-    rejected = len(impostor) - np.searchsorted(impostor, thresholds, side="left")
-    return np.asarray(accepted + rejected, dtype=np.int64)
+    return SortedDistances.of(distances, same).correct(thresholds)
 
 
 @dataclass(frozen=True)
@@ -134,17 +122,8 @@ def accepted_impostors(far: float, impostors: int) -> int:
 
 
 def tar_at_far(distances: FloatArray, same: npt.NDArray[np.bool_], far: float) -> OperatingPoint | None:
-    """TAR at the largest threshold whose FAR is at most `far` (0 < far < 1), from the sorted impostor distances.
-
-    No grid and no interpolation: the threshold is the distance of the first impostor pair that must be refused.
-    Gives None where there are fewer than 1 / far impostor pairs, since no threshold then stands for that FAR.
-    """
-    genuine, impostor = distances[same], np.sort(distances[~same])
-    if len(impostor) < impostors_needed(far):
-        return None
-    threshold = float(impostor[accepted_impostors(far, len(impostor))])
-    accepted = int(np.searchsorted(impostor, threshold, side="left"))
-    return OperatingPoint(threshold, float(np.mean(genuine < threshold)), accepted / len(impostor))
+    """The operating point of one FAR alone: see `SortedDistances.operating_point`."""
+    return SortedDistances.of(distances, same).operating_point(far)
 
 
 def tars(points: Mapping[str, OperatingPoint | None]) -> dict[str, float | None]:
@@ -190,10 +169,59 @@ class Roc:
 
 
 def roc(distances: FloatArray, same: npt.NDArray[np.bool_]) -> Roc:
-    """The exact ROC of (P,) squared distances and (P,) flags; equal distances make one point."""
-    genuine, impostor = np.sort(distances[same]), np.sort(distances[~same])
-    thresholds = np.append(np.unique(distances), np.inf)
-    return Roc(
-        far=np.searchsorted(impostor, thresholds, side="left") / len(impostor),
-        tar=np.searchsorted(genuine, thresholds, side="left") / len(genuine),
-    )
+    """The exact ROC of (P,) squared distances and (P,) flags: see `SortedDistances.roc`."""
+    return SortedDistances.of(distances, same).roc()
+
+
+@dataclass(frozen=True, eq=False)
+class SortedDistances:
+    """The distances of a pair list, sorted once, from which every figure is read.
+
+    Args:
+        genuine: (G,) squared L2 distances of the genuine pairs, ascending.
+        impostor: (I,) those of the impostor pairs, ascending.
+    """
+
+    genuine: FloatArray
+    impostor: FloatArray
+
+    @classmethod
+    def of(cls, distances: FloatArray, same: npt.NDArray[np.bool_]) -> SortedDistances:
+        """Of (P,) distances and (P,) flags, in any order."""
+        return cls(np.sort(distances[same]), np.sort(distances[~same]))
+
+    def correct(self, thresholds: FloatArray) -> npt.NDArray[np.int64]:
+        """(T,) number of pairs that each of the (T,) thresholds decides rightly."""
+        accepted = np.searchsorted(self.genuine, thresholds, side="left")
+        rejected = len(self.impostor) - np.searchsorted(self.impostor, thresholds, side="left")
+        return np.asarray(accepted + rejected, dtype=np.int64)
+
+    def best_threshold(self, thresholds: FloatArray = THRESHOLDS) -> tuple[float, float]:
+        """The first threshold of best accuracy on all pairs, and that accuracy (optimistic: nothing is held out)."""
+        correct = self.correct(thresholds)
+        best = int(np.argmax(correct))
+        return float(thresholds[best]), float(correct[best] / (len(self.genuine) + len(self.impostor)))
+
+    def operating_point(self, far: float) -> OperatingPoint | None:
+        """TAR at the largest threshold whose FAR is at most `far` (0 < far < 1).
+
+        No grid and no interpolation: the threshold is the distance of the first impostor pair that must be refused.
+        Gives None where there are fewer than 1 / far impostor pairs, since no threshold then stands for that FAR.
+        """
+        if len(self.impostor) < impostors_needed(far):
+            return None
+        threshold = float(self.impostor[accepted_impostors(far, len(self.impostor))])
+        tar, measured = (
+            float(np.searchsorted(kind, threshold, side="left") / len(kind)) for kind in (self.genuine, self.impostor)
+        )
+        return OperatingPoint(threshold, tar, measured)
+
+    def roc(self) -> Roc:
+        """The exact ROC; equal distances make one point."""
+        # Two runs that are sorted already are merged in linear time by a stable sort.
+        merged = np.sort(np.concatenate([self.genuine, self.impostor]), kind="stable")
+        thresholds = np.append(merged[np.append(True, np.diff(merged) > 0)], np.inf)
+        return Roc(
+            far=np.searchsorted(self.impostor, thresholds, side="left") / len(self.impostor),
+            tar=np.searchsorted(self.genuine, thresholds, side="left") / len(self.genuine),
+        )

@@ -21,15 +21,13 @@ from facedistill.evaluation.metrics import (
     FoldAccuracies,
     OperatingPoint,
     Roc,
-    best_threshold,
+    SortedDistances,
     cosine_of,
     fold_accuracies,
     needs,
-    roc,
     spell_threshold,
     spelled_thresholds,
     squared_distances,
-    tar_at_far,
     tars,
 )
 
@@ -232,7 +230,8 @@ def evaluate_embeddings(
     distances = squared_distances(embeddings, pairs)
     if not np.isfinite(distances).all():
         raise DataError("the embeddings are not finite", place=name)
-    curve = roc(distances, same)
+    in_order = SortedDistances.of(distances, same)
+    curve = in_order.roc()
     accuracies = fold_accuracies(distances, same, folds)
     return VerificationResult(
         name=name,
@@ -240,8 +239,8 @@ def evaluate_embeddings(
         impostor=int(np.count_nonzero(~same)),
         folds=accuracies,
         fold_scheme=fold_scheme,
-        operating_points={far_label(far): tar_at_far(distances, same, far) for far in fars},
-        accuracy_threshold=best_threshold(distances, same)[0],
+        operating_points={far_label(far): in_order.operating_point(far) for far in fars},
+        accuracy_threshold=in_order.best_threshold()[0],
         roc=curve,
         source=source,
         source_sha256=source_sha256,

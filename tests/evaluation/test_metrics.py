@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from facedistill.evaluation.metrics import (
     THRESHOLDS,
+    SortedDistances,
     accepted_impostors,
-    best_threshold,
     cosine_of,
     fold_accuracies,
     impostors_needed,
@@ -85,7 +85,7 @@ def test_fold_accuracy_of_a_case_by_hand() -> None:
     assert result.thresholds == (1.0, 2.0, 1.0)
     assert result.mean == pytest.approx(7 / 12)
     assert result.std == pytest.approx(np.sqrt(((0.75 - 7 / 12) ** 2 + 2 * (0.5 - 7 / 12) ** 2) / 3))
-    assert best_threshold(distances, same, np.array([1.0, 2.0, 3.0])) == (2.0, 0.75)
+    assert SortedDistances.of(distances, same).best_threshold(np.array([1.0, 2.0, 3.0])) == (2.0, 0.75)
 
 
 def test_a_pair_at_the_threshold_is_refused() -> None:

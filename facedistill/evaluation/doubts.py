@@ -34,6 +34,7 @@ def find_doubts(
     return (
         *_collapse(embeddings),
         *_self_pairs(pairs),
+        *_repeated_pairs(pairs),
         *_inversion(distances, same, folds, accuracy, area),
     )
 
@@ -55,6 +56,13 @@ def _collapse(embeddings: npt.NDArray[np.floating]) -> list[str]:
 def _self_pairs(pairs: npt.NDArray[np.int64]) -> list[str]:
     count = int(np.count_nonzero(pairs[:, 0] == pairs[:, 1]))
     return [f"{count} pairs compare an image with itself"] if count else []
+
+
+def _repeated_pairs(pairs: npt.NDArray[np.int64]) -> list[str]:
+    """Whether a pair stands in the list again, either way round: it counts twice, and maybe in two folds."""
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    count = len(pairs) - len(np.unique(low * (pairs.max() + 1) + high))
+    return [f"{count} pairs stand in the list more than once"] if count else []
 
 
 def _inversion(

@@ -18,6 +18,8 @@ from facedistill.evaluation.pairs_lookup import FolderLookup, KeyLookup
 from facedistill.evaluation.pairs_text import ListedPair, parse_pairs
 from facedistill.shown_name import shown_name
 
+_LISTED = 50  # missing images that a message lists
+
 Images = str | Path | Sequence[str | Path] | FaceDataset
 
 
@@ -84,11 +86,11 @@ def _find_images(
     found = {name: lookup.find(name) for name in wanted}
     missing = [shown_name(name) for name, image in found.items() if image is None]
     if missing:
-        examples = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        listed_names = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         hint = "None is there: --images may point to the wrong folder" if len(missing) == len(found) else None
         looked = lookup.describe(missing[0])
         raise DataError(
-            f"{len(missing)} of its {len(found)} images are missing: {examples}",
+            f"{len(missing)} of its {len(found)} images are missing: {listed_names}",
             place=path,
             next_step=looked if hint is None else f"{looked}. {hint}",
         )

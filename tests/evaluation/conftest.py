@@ -62,7 +62,9 @@ def make_noisy_pairs(seed: int, *, people: int = 40, photos: int = 4, noise: flo
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     index = np.arange(people * photos)
     genuine = np.stack([index, index - index % photos + (index + 1) % photos], axis=1)
-    impostor = np.stack([index, (index + photos * rng.integers(1, people, len(index))) % len(index)], axis=1)
+    # Less than half way round, so that no pair comes again the other way round.
+    away = photos * rng.integers(1, max(2, (people + 1) // 2), len(index))
+    impostor = np.stack([index, (index + away) % len(index)], axis=1)
     return embeddings, np.concatenate([genuine, impostor]), np.repeat([True, False], len(index))
 
 

@@ -127,7 +127,7 @@ def test_missing_images_are_one_message(photos: Path) -> None:
 def test_when_all_images_are_missing_the_folder_is_doubted(photos: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(photos / "Di", FOLDS_OF_TWO.replace("Di", "Dora"))
-    assert "10 of its 10 images are missing: Ann/Ann_0001, Ann/Ann_0002, Bo_B/Bo_B_0001, ..." in str(caught.value)
+    assert "10 of its 10 images are missing: Ann/Ann_0001, Ann/Ann_0002, Bo_B/Bo_B_0001, " in str(caught.value)
     assert "None is there: --images may point to the wrong folder" in str(caught.value)
 
 

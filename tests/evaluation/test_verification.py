@@ -229,6 +229,15 @@ def test_pairs_of_an_image_with_itself_are_noticed(noisy_pairs: NoisyPairs) -> N
     )
 
 
+def test_pairs_that_stand_in_the_list_again(noisy_pairs: NoisyPairs) -> None:
+    embeddings, pairs, same = noisy_pairs(0)
+    pairs[[1, 2]], same[[1, 2]] = pairs[0], same[0]
+    pairs[2] = pairs[2, ::-1]
+    assert evaluate_embeddings(embeddings, pairs, same, name="made").warnings == (
+        "2 pairs stand in the list more than once",
+    )
+
+
 def test_units_of_raw_embeddings() -> None:
     raw = np.array([[3.0, 4.0], [0.0, -2.0], [1e-30, 0.0], [3e30, 4e30]], dtype=np.float32)
     expected = np.array([[0.6, 0.8], [0.0, -1.0], [1.0, 0.0], [0.6, 0.8]])

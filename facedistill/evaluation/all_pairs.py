@@ -16,6 +16,7 @@ from facedistill.evaluation.hubs import find_hubs, hub_pairs, hub_warning, norm_
 from facedistill.evaluation.metrics import (
     OperatingPoint,
     accepted_impostors,
+    far_label,
     impostors_needed,
     needs,
     spelled_thresholds,
@@ -25,7 +26,6 @@ from facedistill.evaluation.pair_blocks import count_pairs, pair_blocks
 from facedistill.evaluation.people_bootstrap import FARS, MOST_ACCEPTED, RESAMPLES, PeopleBootstrap, ResampledTars
 from facedistill.evaluation.ranked_pairs import rank_pairs
 from facedistill.evaluation.tar_intervals import CONFIDENCE, TarIntervals, tar_intervals
-from facedistill.evaluation.verification import far_label
 
 _CELLS_AT_ONCE = 1 << 23  # Cosines of one block: 32 MiB.
 

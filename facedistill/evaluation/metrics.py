@@ -18,7 +18,16 @@ FloatArray = npt.NDArray[np.float64]
 # The grid of insightface's verification script: 0, 0.01, ..., 3.99 on the squared distance of unit embeddings.
 THRESHOLDS: FloatArray = np.arange(400) / 100.0
 
+# Rates at which the TAR of a pair list is read.
+FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+
 _PAIRS_AT_ONCE = 1 << 14  # Bounds the memory of the gathered embeddings.
+
+
+def far_label(far: float) -> str:
+    """1e-3 as "1e-3", whatever the platform's own spelling is."""
+    mantissa, exponent = f"{far:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def squared_distances(embeddings: npt.NDArray[np.floating], pairs: npt.NDArray[np.int64]) -> FloatArray:

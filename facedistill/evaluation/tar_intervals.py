@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from facedistill.evaluation.metrics import far_label
 from facedistill.evaluation.people_bootstrap import FloatArray, ResampledTars
-from facedistill.evaluation.verification import far_label
 
 CONFIDENCE = 0.95
 

@@ -18,11 +18,13 @@ from facedistill.evaluation.doubts import find_doubts
 from facedistill.evaluation.hubs import norm_warning
 from facedistill.evaluation.judged_pairs import JudgedPairs
 from facedistill.evaluation.metrics import (
+    FARS,
     FoldAccuracies,
     OperatingPoint,
     Roc,
     SortedDistances,
     cosine_of,
+    far_label,
     fold_accuracies,
     needs,
     spell_threshold,
@@ -30,14 +32,6 @@ from facedistill.evaluation.metrics import (
     squared_distances,
     tars,
 )
-
-FARS = (1e-1, 1e-2, 1e-3, 1e-4)
-
-
-def far_label(far: float) -> str:
-    """1e-3 as "1e-3", whatever the platform's own spelling is."""
-    mantissa, exponent = f"{far:.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,9 @@ class VerificationResult:
         warnings: what makes the figures doubtful, in words.
         notes: what was done on the way, such as resizing.
         judged: the pairs with their distances.
+        intervals: lower and upper end of "accuracy", "eer", "auc" and of the TAR at each FAR label; None where nobody
+            asked for them. See `with_intervals`.
+        resampled: over what: "people" or "pairs".
     """
 
     name: str
@@ -73,6 +70,8 @@ class VerificationResult:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     judged: JudgedPairs | None = field(default=None, repr=False, compare=False)
+    intervals: dict[str, tuple[float, float] | None] | None = None
+    resampled: str | None = None
 
     @property
     def pairs(self) -> int:
@@ -125,8 +124,11 @@ class VerificationResult:
             "tar_at_far": self.tar_at_far,
             "unresolvable": self.unresolvable,
             "thresholds": self.thresholds,
+            "fnmr_at_fmr": {far: None if tar is None else 1.0 - tar for far, tar in self.tar_at_far.items()},
             "auc": self.roc.area,
             "eer": self.roc.equal_error_rate,
+            "intervals": self.intervals,
+            "resampled": self.resampled,
             "source": self.source,
             "source_sha256": self.source_sha256,
             "warnings": list(self.warnings),
@@ -134,13 +136,22 @@ class VerificationResult:
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Column names, and one row: rates in %, TAR at the FAR of its column, the threshold in both measures."""
-        columns = ["benchmark", "pairs", "accuracy"]
+        """Column names, and one row: rates in %, TAR at the FAR of its column, the threshold in both measures.
+
+        A second row has the intervals, where there are some.
+        """
+        columns = ["benchmark", "pairs", "accuracy", "EER", "AUC"]
         columns += [f"TAR at {label}" for label in self.operating_points]
         row = [self.name, f"{self.pairs:,}", f"{100 * self.accuracy:.2f} ± {100 * self.accuracy_std:.2f}"]
+        row += [f"{100 * self.roc.equal_error_rate:.2f}", f"{100 * self.roc.area:.2f}"]
         row += ["-" if tar is None else f"{100 * tar:.2f}" for tar in self.tar_at_far.values()]
         threshold = self.accuracy_threshold
-        return [*columns, "L2² / cos"], [[*row, f"{threshold:.2f} / {cosine_of(threshold):.3f}"]]
+        rows = [[*row, f"{threshold:.2f} / {cosine_of(threshold):.3f}"]]
+        if self.intervals is not None:
+            ends = [self.intervals[name] for name in ("accuracy", "eer", "auc", *self.operating_points)]
+            spelled = ["" if end is None else f"{100 * end[0]:.2f} to {100 * end[1]:.2f}" for end in ends]
+            rows.append([f"  95 % over {self.resampled}", "", *spelled, ""])
+        return [*columns, "L2² / cos"], rows
 
     def plot(self, path: Path) -> None:
         """Draw the ROC to an image file."""

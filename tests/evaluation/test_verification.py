@@ -14,13 +14,12 @@ from facedistill.embedders.onnx_embedder import OnnxEmbedder
 from facedistill.errors import DataError, ModelFileError
 from facedistill.evaluation.benchmark import Benchmark, load_bin_benchmark
 from facedistill.evaluation.descriptors import unit_embeddings
-from facedistill.evaluation.metrics import fold_accuracies, squared_distances
+from facedistill.evaluation.metrics import far_label, fold_accuracies, squared_distances
 from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import (
     VerificationResult,
     evaluate_embeddings,
     evaluate_verification,
-    far_label,
 )
 from facedistill.preprocessing import Preprocessing
 
@@ -181,11 +180,13 @@ def test_the_table(noisy_result: NoisyResult) -> None:
     result = noisy_result(3)
     columns, (row,) = result.table()
     assert columns == [
-        "benchmark", "pairs", "accuracy", "TAR at 1e-1", "TAR at 1e-2", "TAR at 1e-3", "TAR at 1e-4", "L2² / cos",
+        "benchmark", "pairs", "accuracy", "EER", "AUC", "TAR at 1e-1", "TAR at 1e-2", "TAR at 1e-3", "TAR at 1e-4",
+        "L2² / cos",
     ]  # fmt: skip
     assert row[:2] == ["made", "320"]
     assert row[2] == f"{100 * result.accuracy:.2f} ± {100 * result.accuracy_std:.2f}"
-    assert row[5:7] == ["-", "-"]
+    assert row[3:5] == [f"{100 * result.roc.equal_error_rate:.2f}", f"{100 * result.roc.area:.2f}"]
+    assert row[7:9] == ["-", "-"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -41,6 +41,11 @@ class Benchmark:
     source: Path | None = None
     source_sha256: str | None = None
 
+    @property
+    def used(self) -> npt.NDArray[np.int64]:
+        """The images that the pairs point to, each once."""
+        return np.unique(self.pairs)
+
     def __post_init__(self) -> None:
         check_pairs(self.pairs, self.same, self.folds, images=len(self.dataset), place=self.source or self.name)
 

@@ -1,0 +1,1 @@
+"""Telling two models apart: tests, intervals of a difference, agreement, costs, and the pairs they disagree on."""

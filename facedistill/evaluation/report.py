@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from facedistill.evaluation.all_pairs import AllPairsResult
+from facedistill.evaluation.identification.identification import IdentificationResult
+from facedistill.evaluation.identification.ijb import IjbResult
+from facedistill.evaluation.slices import SlicesResult
 from facedistill.evaluation.verification import VerificationResult
 
 
@@ -20,6 +23,8 @@ class EvaluationReport:
         preprocessing: what it does to a crop, as plain values.
         results: one a benchmark, in the order asked for.
         all_pairs: one a data set whose pairs were all judged.
+        ijb: one a folder of IJB-B or IJB-C.
+        slices: one a pair list and column.
     """
 
     model: str
@@ -27,6 +32,8 @@ class EvaluationReport:
     preprocessing: dict[str, Any]
     results: tuple[VerificationResult, ...] = ()
     all_pairs: tuple[AllPairsResult, ...] = ()
+    ijb: tuple[IjbResult, ...] = ()
+    slices: tuple[SlicesResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; rates are fractions."""
@@ -36,12 +43,17 @@ class EvaluationReport:
             "preprocessing": self.preprocessing,
             "benchmarks": [result.to_dict() for result in self.results],
             "all_pairs": [result.to_dict() for result in self.all_pairs],
+            "ijb": [result.to_dict() for result in self.ijb],
+            "slices": [result.to_dict() for result in self.slices],
         }
 
     def tables(self) -> list[tuple[list[str], list[list[str]]]]:
-        """Column names and rows, one table for the benchmarks and one for the data sets, left out where empty."""
+        """Column names and rows: a table for each kind of benchmark, left out where there is none of it."""
+        identified = [result.identification for result in self.ijb if result.identification is not None]
         found = [[result.table() for result in self.results], [result.table() for result in self.all_pairs]]
-        return [(tables[0][0], [row for _, rows in tables for row in rows]) for tables in found if tables]
+        found += [[result.table() for result in self.ijb], [result.table() for result in identified]]
+        together = [(tables[0][0], [row for _, rows in tables for row in rows]) for tables in found if tables]
+        return together + [result.table() for result in self.slices]
 
     def footnotes(self) -> list[str]:
         """Lines that belong below the tables: what '-' means, the folds, and what was done on the way."""
@@ -52,12 +64,20 @@ class EvaluationReport:
             lines.append(f"{result.name}: {result.fold_scheme}{source}")
         for result_of_all in self.all_pairs:
             lines += _notes(result_of_all)
+        for result_of_ijb in self.ijb:
+            lines += _notes(result_of_ijb)
+            if result_of_ijb.identification is not None:
+                lines += _notes(result_of_ijb.identification, rate="FPIR")
         return lines
 
     def warnings(self) -> list[str]:
         """Everything that makes a figure doubtful, with the benchmark's name."""
         judged: tuple[VerificationResult | AllPairsResult, ...] = (*self.results, *self.all_pairs)
-        return [f"{result.name}: {warning}" for result in judged for warning in result.warnings]
+        identified = [result.identification for result in self.ijb if result.identification is not None]
+        warnings = [(result.name, result.warnings) for result in judged]
+        warnings += [(result.name, result.warnings) for result in identified]
+        warnings += [(result.name, tuple(result.warnings())) for result in self.slices]
+        return [f"{name}: {warning}" for name, found in warnings for warning in found]
 
     def plot(self, path: Path) -> None:
         """Draw the ROC of every benchmark to one image file."""
@@ -66,6 +86,8 @@ class EvaluationReport:
         plot_roc(self.results, path)
 
 
-def _notes(result: VerificationResult | AllPairsResult) -> list[str]:
-    unresolvable = [f"FAR {far} unresolvable: {needs}" for far, needs in result.unresolvable.items()]
+def _notes(
+    result: VerificationResult | AllPairsResult | IjbResult | IdentificationResult, *, rate: str = "FAR"
+) -> list[str]:
+    unresolvable = [f"{rate} {value} unresolvable: {needs}" for value, needs in result.unresolvable.items()]
     return [f"{result.name}: {line}" for line in (*unresolvable, *result.notes)]

@@ -1,0 +1,1 @@
+"""Pictures, a page and tables for papers of an evaluation."""

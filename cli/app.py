@@ -45,6 +45,7 @@ def register_commands() -> None:
     """Attach each command; importing them imports nothing heavy."""
     from . import (
         align,
+        compare,
         convert,
         demo,
         distill,
@@ -52,10 +53,12 @@ def register_commands() -> None:
         embed,
         eval,  # noqa: A004 - it is what the command is called
         export,
+        identify,
         inspect,
         listings,
         make_pairs,
         runs,
+        threshold,
         train_teacher,
     )
 
@@ -67,6 +70,9 @@ def register_commands() -> None:
         "train-teacher": train_teacher.train_teacher,
         "distill": distill.distill,
         "eval": eval.eval_command,
+        "compare": compare.compare,
+        "threshold": threshold.threshold,
+        "identify": identify.identify,
         "export": export.export,
         "embed": embed.embed,
         "runs": runs.runs,

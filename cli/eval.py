@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facedistill.errors import UsageError
 
+from . import benchmarks as b
 from . import console
 from . import options as o
+
+if TYPE_CHECKING:
+    from facedistill.embedders.load_model import Model
+    from facedistill.evaluation.identification.ijb import IjbOptions, IjbResult
+    from facedistill.evaluation.report import EvaluationReport
+    from facedistill.evaluation.slices import SlicesResult
+    from facedistill.evaluation.verification import VerificationResult
+
+TABLES = (".md", ".tex", ".csv")
+WITHOUT = ("flip", "norm", "detector-score")
 
 
 def eval_command(
@@ -22,80 +33,95 @@ def eval_command(
             "embeddings."
         ),
     ],
-    pairs: Annotated[
+    pairs: b.Pairs = None,
+    images: b.Images = None,
+    bin_file: b.BinFile = None,
+    all_pairs: b.AllPairs = None,
+    identities: o.Identities = None,
+    suite_file: b.SuiteFile = None,
+    ijb: Annotated[
         list[Path] | None,
-        typer.Option(metavar="LIST", help="A pair list: LFW's format, or CSV path_a,path_b,same[,fold]. Repeatable."),
+        typer.Option(metavar="FOLDER", help="IJB-B or IJB-C in their published layout, 1:1 and 1:N. Repeatable."),
     ] = None,
-    images: Annotated[
-        list[Path] | None,
+    ijb_without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART", help=f"Leave a part of IJB's descriptor out: {', '.join(WITHOUT)}. Repeatable."),
+    ] = None,
+    slice_by: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="DATA", help="The crops of a pair list: one for each --pairs in their order, or one for all."
+            metavar="COLUMN", help="Figures by the values of a further column of the pair list in CSV. Repeatable."
         ),
     ] = None,
-    bin_file: Annotated[
-        list[Path] | None,
-        typer.Option("--bin", metavar="FILE", help="A .bin pair set (lfw.bin, agedb_30.bin, ...). Repeatable."),
-    ] = None,
-    all_pairs: Annotated[
+    slice_table: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", help="Any data set of crops: TAR at low FAR over all its pairs."),
+        typer.Option(metavar="CSV", help="A table with a column 'image' that has the column of --slice-by instead."),
     ] = None,
-    identities: o.Identities = None,
-    suite_file: Annotated[
+    trained_on: Annotated[
         Path | None,
-        typer.Option("--suite", metavar="FILE", help="A YAML file that names many of these at once."),
+        typer.Option(
+            metavar="DATA", help="What the model was trained on, or a .txt of its people: shared people are told."
+        ),
     ] = None,
-    resamples: Annotated[
-        int, typer.Option(min=0, help="How often people are resampled for the intervals of all pairs; 0: no intervals.")
-    ] = 1000,
+    resamples: b.Resamples = 1000,
     color: o.Color = None,
     mean: o.Mean = None,
     std: o.Std = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a call of the network.")] = 64,
     device: o.Device = "auto",
     json_file: o.JsonFile = None,
+    table: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help=f"Write the figures as a table ({', '.join(TABLES)}). Repeatable."),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a page (.html): figures, curves, and the hardest pairs."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the ROC curves of the pairs (.png, .svg, .pdf).")
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write every picture of the report as .svg and .png.")
+    ] = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Verification accuracy, TAR at fixed FARs and thresholds of MODEL on one or more benchmarks.
+    """Verification accuracy, TAR at fixed FARs, and how sure they are, of MODEL on one or more benchmarks.
 
     The protocol is the field's own: original and mirrored embedding summed and normalised, squared L2 distance,
     the threshold of each fold picked on the other folds.
     """
-    lists = match_images(pairs or [], images or [])
-    any_pairs = bool(lists or bin_file or suite_file)
-    check_call(any_pairs=any_pairs, all_pairs=all_pairs, identities=identities, plot=plot)
-    if resamples == 1:
-        raise UsageError("one resample makes no interval", place="--resamples", next_step="Give some hundred, or 0")
+    check_outputs(table or [], page, plot)
+    if (plot or pictures) and not (pairs or bin_file or suite_file):
+        raise UsageError("--plot and --pictures draw the pairs of --pairs and --bin, and none is given")
+    b.check_resamples(resamples)
+    if slice_table is not None and not slice_by:
+        raise UsageError("--slice-table is given without --slice-by", next_step="Add --slice-by COLUMN")
+    if slice_by and not pairs:
+        raise UsageError("--slice-by is for the pairs of --pairs, and none is given")
     from facedistill.embedders.load_model import load_model
     from facedistill.evaluation.all_pairs import evaluate_all_pairs
-    from facedistill.evaluation.benchmark import load_bin_benchmark
     from facedistill.evaluation.input_doubts import input_doubts, sample_pairs
-    from facedistill.evaluation.pair_list import load_pair_list
+    from facedistill.evaluation.pair_intervals import with_intervals
     from facedistill.evaluation.report import EvaluationReport
-    from facedistill.evaluation.roc_plot import check_plot_path
-    from facedistill.evaluation.suite import Suite, load_suite, open_labelled
+    from facedistill.evaluation.trained_on import names_of, read_people, trained_on_warning
     from facedistill.evaluation.verification import evaluate_verification
 
-    if plot is not None:
-        check_plot_path(plot)
-    suite = Suite(
-        tuple(load_pair_list(path, folder) for path, folder in lists)
-        + tuple(load_bin_benchmark(path) for path in bin_file or [])
-    )
-    if all_pairs is not None:
-        suite += Suite(labelled=(open_labelled(all_pairs, identities, note=console.note),))
-    if suite_file is not None:
-        suite += load_suite(suite_file, note=console.note)
+    options = ijb_options(ijb_without or [])
+    suite = b.open_suite(pairs, images, bin_file, all_pairs, identities, suite_file, more=bool(ijb))
+    trained = None if trained_on is None else read_people(trained_on)
     found = load_model(model, device=device, color=color, mean=mean, std=std, note=console.note)
-    results = []
+    results, slices = [], []
     for benchmark in suite.benchmarks:
         with console.progress(benchmark.name, quiet=quiet) as progress:
             result = evaluate_verification(found, benchmark, batch_size=batch_size, progress=progress)
         doubts = input_doubts(found, benchmark.dataset, benchmark.pairs, benchmark.same)
-        results.append(replace(result, warnings=(*doubts, *result.warnings)))
+        if trained is not None:
+            doubts += (*trained_on_warning(names_of(benchmark.dataset, benchmark.used), trained),)
+        result = with_intervals(replace(result, warnings=(*doubts, *result.warnings)), resamples=resamples)
+        results.append(result)
+        if len(results) <= len(pairs or []):
+            slices += [slice_of(result, column, slice_table) for column in slice_by or []]
     results_of_all = []
     for part in suite.labelled:
         with console.progress(part.name, quiet=quiet) as progress:
@@ -103,6 +129,8 @@ def eval_command(
                 found, part.dataset, name=part.name, batch_size=batch_size, resamples=resamples, progress=progress
             )
         doubts = input_doubts(found, part.dataset, *sample_pairs(part.dataset.labels))
+        if trained is not None:
+            doubts += (*trained_on_warning(part.dataset.identities, trained),)
         results_of_all.append(replace(result_of_all, warnings=(*doubts, *result_of_all.warnings)))
     report = EvaluationReport(
         found.name,
@@ -110,40 +138,108 @@ def eval_command(
         found.preprocessing.to_dict(),
         results=tuple(results),
         all_pairs=tuple(results_of_all),
+        ijb=evaluate_ijb_folders(found, ijb or [], options, batch_size=batch_size, quiet=quiet),
+        slices=tuple(slices),
     )
+    show(report, quiet=quiet)
+    console.write_json(json_file, report.to_dict())
+    write(report, table or [], page, plot, pictures)
+
+
+def check_outputs(tables: list[Path], page: Path | None, plot: Path | None) -> None:
+    """UsageError for files that cannot be written, before there is anything to write."""
+    for table in tables:
+        if table.suffix not in TABLES:
+            raise UsageError(
+                f"a table cannot be written as '{table.suffix}'", place=table, next_step=f"Use {', '.join(TABLES)}"
+            )
+    if page is not None and page.suffix not in (".html", ".htm"):
+        raise UsageError(f"a page cannot be written as '{page.suffix}'", place=page, next_step="Use .html")
+    if plot is not None:
+        from facedistill.evaluation.roc_plot import check_plot_path
+
+        check_plot_path(plot)
+
+
+def ijb_options(without: list[str]) -> IjbOptions:
+    """How IJB's descriptors are made."""
+    from facedistill.errors import unknown_name
+    from facedistill.evaluation.identification.ijb import IjbOptions
+
+    for part in without:
+        if part not in WITHOUT:
+            raise unknown_name("part of the descriptor", part, WITHOUT)
+    return IjbOptions(
+        flip="flip" not in without, keep_norm="norm" not in without, detector_score="detector-score" not in without
+    )
+
+
+def evaluate_ijb_folders(
+    model: Model, folders: list[Path], options: IjbOptions, *, batch_size: int, quiet: bool
+) -> tuple[IjbResult, ...]:
+    """The results of every folder; UsageError where a cache is to be judged on one."""
+    from facedistill.embedders.cache import EmbeddingCache
+    from facedistill.evaluation.identification.ijb import evaluate_ijb
+
+    results = []
+    for folder in folders:
+        if isinstance(model, EmbeddingCache):
+            raise UsageError("IJB's images are aligned as they are read, which a cache cannot do", place="--ijb")
+        with console.progress(folder.name, quiet=quiet) as progress:
+            results.append(evaluate_ijb(model, folder, options=options, batch_size=batch_size, progress=progress))
+    return tuple(results)
+
+
+def slice_of(result: VerificationResult, column: str, table: Path | None) -> SlicesResult:
+    """A pair list's figures by a column of its own, or of a table of images."""
+    from facedistill.evaluation.slice_values import read_image_values, read_pair_values
+    from facedistill.evaluation.slices import slice_pairs
+
+    assert result.judged is not None  # noqa: S101
+    assert result.source is not None  # noqa: S101
+    if table is None:
+        values = read_pair_values(Path(result.source), column)
+    else:
+        values = read_image_values(table, column, result.judged)
+    return slice_pairs(
+        result.judged,
+        values.values,
+        name=result.name,
+        column=values.column,
+        order=values.order,
+        source=values.source,
+        source_sha256=values.source_sha256,
+    )
+
+
+def show(report: EvaluationReport, *, quiet: bool) -> None:
+    """Print the tables, what belongs below them, and the warnings."""
     for columns, rows in report.tables():
         console.print_table("", columns, rows, quiet=quiet)
     for line in report.footnotes():
         console.say(line, quiet=quiet)
     for warning in report.warnings():
         console.note(warning)
-    console.write_json(json_file, report.to_dict())
+
+
+def write(
+    report: EvaluationReport, tables: list[Path], page: Path | None, plot: Path | None, pictures: Path | None
+) -> None:
+    """Write the files that were asked for."""
+    from facedistill.files import write_atomically
+
+    for table in tables:
+        from facedistill.evaluation.report_page.paper_tables import to_csv, to_latex, to_markdown
+
+        spell = {".md": to_markdown, ".tex": to_latex, ".csv": to_csv}[table.suffix]
+        write_atomically(table, spell(report).encode())
+    if page is not None:
+        from facedistill.evaluation.report_page.page import write_report_page
+
+        write_report_page(report, page)
     if plot is not None:
         report.plot(plot)
+    if pictures is not None:
+        from facedistill.evaluation.report_page.pictures import write_pictures
 
-
-def check_call(*, any_pairs: bool, all_pairs: Path | None, identities: Path | None, plot: Path | None) -> None:
-    """UsageError for options that make no call together."""
-    if not any_pairs and all_pairs is None:
-        raise UsageError(
-            "there is nothing to evaluate on",
-            next_step="Give --pairs LIST --images DATA, --bin FILE or --all-pairs DATA, or several of them",
-        )
-    if identities is not None and all_pairs is None:
-        raise UsageError("--identities is given without --all-pairs", next_step="Add --all-pairs DATA")
-    if plot is not None and not any_pairs:
-        raise UsageError("--plot draws the ROC of --pairs and --bin, and none is given")
-
-
-def match_images(pairs: list[Path], images: list[Path]) -> list[tuple[Path, Path]]:
-    """Each pair list with its folder; UsageError where their numbers do not belong together."""
-    if images and not pairs:
-        raise UsageError("--images is given without --pairs", next_step="Add --pairs LIST")
-    if len(images) == 1:
-        images = images * len(pairs)
-    if len(images) != len(pairs):
-        raise UsageError(
-            f"there are {len(pairs)} --pairs and {len(images)} --images",
-            next_step="Give one --images for each --pairs, in their order, or one for all",
-        )
-    return list(zip(pairs, images, strict=True))
+        write_pictures(report, pictures)

@@ -14,6 +14,8 @@ from onnx import TensorProto, helper
 
 from facedistill.data.verification_bin import write_bin
 
+from ..made_ijb import make_ijb
+
 Run = Callable[..., int]
 
 
@@ -67,6 +69,11 @@ def pairs(folder: Path) -> Path:
     path = folder.parent / "pairs.txt"
     path.write_text("\n".join(["10", *matched, *mismatched]))
     return path
+
+
+@pytest.fixture
+def ijb(tmp_path: Path) -> Path:
+    return make_ijb(tmp_path / "IJBC")
 
 
 @pytest.fixture
@@ -201,6 +208,66 @@ def test_assumptions_and_warnings_go_to_standard_error(
     assert "assuming 8x8 RGB" in printed.err
 
 
+def test_everything_that_can_be_written(run: Run, model: Path, pairs: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = [out / name for name in ("t.md", "t.tex", "t.csv")]
+    words = [word for file in files for word in ("--table", file)]
+    words += ["--report", out / "r.html", "--pictures", out / "pictures", "--plot", out / "roc.pdf"]
+    assert run(model, "--pairs", pairs, "--images", folder, "--all-pairs", folder, "--resamples", 20, *words) == 0
+    assert files[0].read_text().startswith("| benchmark | pairs | accuracy | EER | AUC |")
+    assert r"\begin{tabular}" in files[1].read_text()
+    assert "benchmarks" not in files[2].read_text().splitlines()[0]
+    assert "<h1>Face verification</h1>" in (out / "r.html").read_text()
+    assert {"roc.svg", "roc.png", "det.svg", "folds.png", "pairs-scores.svg"} <= {
+        path.name for path in (out / "pictures").iterdir()
+    }
+    assert (out / "roc.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_slices_of_a_column(run: Run, model: Path, folder: Path, tmp_path: Path) -> None:
+    rows = ["path_a,path_b,same,view"]
+    for name, other in (("Ann", "Cy"), ("Cy", "Ann")):
+        for number in range(1, 6):
+            view = "profile" if number > 3 else "frontal"
+            rows.append(f"{name}/{name}_{number:04d}.png,{name}/{name}_{number + 1:04d}.png,1,{view}")
+            rows.append(f"{name}/{name}_{number:04d}.png,{other}/{other}_{number + 1:04d}.png,0,{view}")
+    (tmp_path / "own.csv").write_text("\n".join(rows))
+    words = ["--pairs", tmp_path / "own.csv", "--images", folder, "--resamples", 0, "--json", tmp_path / "r.json"]
+    assert run(model, *words, "--slice-by", "view") == 0
+    (sliced,) = json.loads((tmp_path / "r.json").read_text())["slices"]
+    assert [(found["name"], found["genuine"]) for found in sliced["slices"]] == [("frontal", 6), ("profile", 4)]
+    (tmp_path / "who.csv").write_text(
+        "image,who\n" + "\n".join(f"{p.parent.name}/{p.name},{p.parent.name}" for p in sorted(folder.rglob("*.png")))
+    )
+    assert run(model, *words, "--slice-by", "who", "--slice-table", tmp_path / "who.csv") == 0
+    (sliced,) = json.loads((tmp_path / "r.json").read_text())["slices"]
+    assert [found["name"] for found in sliced["slices"]] == ["Ann", "Cy", "Ann / Cy"]
+    assert run(model, *words, "--slice-by", "veiw") == 2
+
+
+def test_people_who_were_trained_on(
+    run: Run, model: Path, pairs: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text("Cy\nDi\n")
+    words = ["--pairs", pairs, "--images", folder, "--all-pairs", folder, "--resamples", 0]
+    assert run(model, *words, "--trained-on", tmp_path / "train.txt") == 0
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "pairs: 1 of its 2 people is in the training data (Cy): the figures flatter the model" in printed
+    assert "crops: 1 of its 2 people is in the training data" in printed
+
+
+def test_ijb(run: Run, model: Path, ijb: Path, embed: Callable[..., None], tmp_path: Path) -> None:
+    assert run(model, "--ijb", ijb, "--json", tmp_path / "r.json") == 0
+    (result,) = json.loads((tmp_path / "r.json").read_text())["ijb"]
+    assert (result["flip"], result["keep_norm"], result["detector_score"]) == (True, True, True)
+    assert result["identification"]["galleries"]
+    assert run(model, "--ijb", ijb, "--ijb-without", "norm", "--json", tmp_path / "r.json") == 0
+    (result,) = json.loads((tmp_path / "r.json").read_text())["ijb"]
+    assert result["keep_norm"] is False
+    embed("--model", model)
+    assert run(tmp_path / "cache", "--ijb", ijb) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -212,8 +279,14 @@ def test_assumptions_and_warnings_go_to_standard_error(
             "3 --pairs and 2 --images",
         ),
         (["--bin", "a.bin", "--identities", "people.txt"], "--identities is given without --all-pairs"),
-        (["--all-pairs", "crops", "--plot", "a.png"], "--plot draws the ROC of --pairs and --bin"),
-        (["--bin", "a.bin", "--plot", "a.foo"], "cannot be written as '.foo'"),
+        (["--all-pairs", "crops", "--plot", "a.png"], "--plot and --pictures draw the pairs of --pairs and --bin"),
+        (["--bin", "a.bin", "--plot", "a.foo"], "a plot cannot be written as '.foo'"),
+        (["--bin", "a.bin", "--table", "a.txt"], "a table cannot be written as '.txt'"),
+        (["--bin", "a.bin", "--report", "a.pdf"], "a page cannot be written as '.pdf'"),
+        (["--bin", "a.bin", "--resamples", "1"], "one resample makes no interval"),
+        (["--bin", "a.bin", "--slice-by", "age"], "--slice-by is for the pairs of --pairs"),
+        (["--bin", "a.bin", "--slice-table", "a.csv"], "--slice-table is given without --slice-by"),
+        (["--ijb", "IJBC", "--ijb-without", "flp"], "no part of the descriptor called 'flp'. Did you mean 'flip'?"),
         (["--bin", "a.bin", "--batch-size", "0"], "batch-size"),
     ],
 )

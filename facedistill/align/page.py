@@ -8,11 +8,11 @@ from typing import Any
 from facedistill.align.journal import PAGE_NAME
 from facedistill.align.page_faces import FaceFigures, MissedFigures, gather_faces, gather_missed
 from facedistill.align.page_histogram import Histogram
-from facedistill.align.page_html import counted, counts_table, pairs_table, percent, plain, text, tile
 from facedistill.align.page_sheet import crop_sheet, missed_sheet
-from facedistill.align.page_style import STYLE
 from facedistill.align.table import read_faces, read_missed
 from facedistill.files import write_atomically
+from facedistill.page.html import counted, counts_table, pairs_table, percent, plain, text, tile
+from facedistill.page.style import STYLE
 
 _TITLE = "Face alignment"
 # Settings that come first, in this order and in words; others follow under their own names.

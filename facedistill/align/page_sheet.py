@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 from facedistill.align.page_faces import MissedFigures, Shortlist
-from facedistill.align.page_html import counted, text
 from facedistill.align.table import MISSED_NAME, FaceRow, MissedRow
-from facedistill.data.images import encode_image, read_image
+from facedistill.data.images import read_image
 from facedistill.errors import DataError
+from facedistill.page.html import counted, text
+from facedistill.page.thumbnail import thumbnail
 
 CROP_SIDE = 112
 PHOTO_SIDE = 160
 """Longer side in pixels of the pictures of crops and of photos; none is enlarged."""
 
-_QUALITY = 80
 # These have no picture: reading fails, or leads out of the folder of photos.
 _NOT_READ = ("unreadable", "outside link")
 
@@ -37,18 +34,6 @@ def missed_sheet(missed: MissedFigures, photos: Path) -> str:
     left = missed.rows - len(missed.shown)
     more = f'<p class="more">and {left:,} more in {MISSED_NAME}</p>' if left else ""
     return _section("Missed", "Photos and faces that gave no crop, and why.", figures, large=True) + more
-
-
-def thumbnail(image: npt.NDArray[np.uint8], side: int) -> str:
-    """(H, W, 3) uint8 RGB as an `img` element, shrunk where its longer side is above `side` pixels."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    if scale < 1:
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    encoded = base64.b64encode(encode_image(image, ".jpg", _QUALITY)).decode("ascii")
-    height, width = image.shape[:2]
-    return f'<img src="data:image/jpeg;base64,{encoded}" width="{width}" height="{height}" alt="">'
 
 
 def _picture(path: Path, side: int) -> str | None:

@@ -20,11 +20,11 @@ from facedistill.align import page_sheet
 from facedistill.align.page import write_page
 from facedistill.align.page_faces import SHEET_LENGTH, Shortlist, gather_faces, gather_missed
 from facedistill.align.page_histogram import Histogram
-from facedistill.align.page_html import plain
 from facedistill.align.page_sheet import PHOTO_SIDE
 from facedistill.align.table import FaceRow, MissedRow, MissedStatus, face_lines, missed_lines
 from facedistill.data.images import decode_image, write_image
 from facedistill.errors import DataError
+from facedistill.page.html import plain
 
 SUMMARY: dict[str, Any] = {
     "source": "people",

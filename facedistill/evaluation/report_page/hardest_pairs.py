@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.align.page_html import counted, text
-from facedistill.align.page_sheet import thumbnail
 from facedistill.errors import DataError
 from facedistill.evaluation.judged_pairs import JudgedPairs
 from facedistill.evaluation.metrics import cosine_of
 from facedistill.evaluation.verification import VerificationResult
+from facedistill.page.html import counted, text
+from facedistill.page.thumbnail import thumbnail
 
 SIDE = 112
 """Longer side of a face's picture in pixels; none is enlarged."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facedistill.align.page_html import pairs_table, text
-from facedistill.align.page_style import STYLE
 from facedistill.evaluation.all_pairs import AllPairsResult
 from facedistill.evaluation.report import EvaluationReport
 from facedistill.evaluation.report_page.hardest_pairs import pairs_sheets
@@ -26,6 +24,8 @@ from facedistill.evaluation.report_page.picture import Picture
 from facedistill.evaluation.report_page.pictures import benchmark_pictures, shared_pictures
 from facedistill.evaluation.verification import VerificationResult
 from facedistill.files import write_atomically
+from facedistill.page.html import pairs_table, text
+from facedistill.page.style import STYLE
 
 _MOST_PAIRS = 12  # of a contact sheet
 _FEWEST_PAIRS = 3

@@ -7,11 +7,11 @@ from pathlib import PurePath
 
 import numpy as np
 
-from facedistill.align.page_html import pairs_table, text
 from facedistill.evaluation.all_pairs import AllPairsResult
 from facedistill.evaluation.metrics import OperatingPoint, cosine_of
 from facedistill.evaluation.report_page.scores_pictures import threshold_rates
 from facedistill.evaluation.verification import VerificationResult
+from facedistill.page.html import pairs_table, text
 
 _POINT_COLUMNS = ["threshold for", "TAR, %", "FAR, %", "cosine", "L2²"]
 

@@ -1,4 +1,4 @@
-"""The style sheet of the report page: light or dark as the reader's system is, wide or narrow as the window is."""
+"""The style sheet of pages: light or dark as the reader's system is, wide or narrow as the window is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small pieces of HTML that the report page is made of; everything that comes from outside is escaped here."""
+"""The small pieces of HTML that pages are made of; everything that comes from outside is escaped here."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -100,46 +100,31 @@ def eval_command(
     if slice_by and not pairs:
         raise UsageError("--slice-by is for the pairs of --pairs, and none is given")
     from facedistill.embedders.load_model import load_model
-    from facedistill.evaluation.all_pairs import evaluate_all_pairs
-    from facedistill.evaluation.input_doubts import input_doubts, sample_pairs
-    from facedistill.evaluation.pair_intervals import with_intervals
+    from facedistill.evaluation.judge import judge_all_pairs, judge_pairs
     from facedistill.evaluation.report import EvaluationReport
-    from facedistill.evaluation.trained_on import names_of, read_people, trained_on_warning
-    from facedistill.evaluation.verification import evaluate_verification
+    from facedistill.evaluation.trained_on import read_people
 
     options = ijb_options(ijb_without or [])
     suite = b.open_suite(pairs, images, bin_file, all_pairs, identities, suite_file, more=bool(ijb))
     trained = None if trained_on is None else read_people(trained_on)
     found = load_model(model, device=device, color=color, mean=mean, std=std, note=console.note)
-    results, slices = [], []
-    for benchmark in suite.benchmarks:
-        with console.progress(benchmark.name, quiet=quiet) as progress:
-            result = evaluate_verification(found, benchmark, batch_size=batch_size, progress=progress)
-        doubts = input_doubts(found, benchmark.dataset, benchmark.pairs, benchmark.same)
-        if trained is not None:
-            doubts += (*trained_on_warning(names_of(benchmark.dataset, benchmark.used), trained),)
-        result = with_intervals(replace(result, warnings=(*doubts, *result.warnings)), resamples=resamples)
-        results.append(result)
-        if len(results) <= len(pairs or []):
-            slices += [slice_of(result, column, slice_table) for column in slice_by or []]
-    results_of_all = []
-    for part in suite.labelled:
-        with console.progress(part.name, quiet=quiet) as progress:
-            result_of_all = evaluate_all_pairs(
-                found, part.dataset, name=part.name, batch_size=batch_size, resamples=resamples, progress=progress
-            )
-        doubts = input_doubts(found, part.dataset, *sample_pairs(part.dataset.labels))
-        if trained is not None:
-            doubts += (*trained_on_warning(part.dataset.identities, trained),)
-        results_of_all.append(replace(result_of_all, warnings=(*doubts, *result_of_all.warnings)))
+    how: dict[str, Any] = {
+        "trained": trained,
+        "batch_size": batch_size,
+        "resamples": resamples,
+        "progress": partial(console.progress, quiet=quiet),
+    }
+    results = [judge_pairs(found, benchmark, **how) for benchmark in suite.benchmarks]
     report = EvaluationReport(
         found.name,
         found.fingerprint,
         found.preprocessing.to_dict(),
         results=tuple(results),
-        all_pairs=tuple(results_of_all),
+        all_pairs=tuple(judge_all_pairs(found, part, **how) for part in suite.labelled),
         ijb=evaluate_ijb_folders(found, ijb or [], options, batch_size=batch_size, quiet=quiet),
-        slices=tuple(slices),
+        slices=tuple(
+            slice_of(result, column, slice_table) for result in results[: len(pairs or [])] for column in slice_by or []
+        ),
     )
     show(report, quiet=quiet)
     console.write_json(json_file, report.to_dict())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +24,10 @@ from facedistill.evaluation.comparison.costs import model_costs
 from facedistill.evaluation.comparison.latency import Latency, measure_latencies, open_for_timing
 from facedistill.evaluation.comparison.pair_people import people_of_pairs
 from facedistill.evaluation.descriptors import describe
+from facedistill.evaluation.judge import Progress
 from facedistill.evaluation.people_bootstrap import PeopleBootstrap
 from facedistill.evaluation.suite import LabelledSet, Suite
 from facedistill.evaluation.verification import evaluate_verification
-
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-"""Shows how far something is: from its name, what is called with (images done, images)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,10 +102,15 @@ def eval_command(
     from facedistill.embedders.load_model import load_model
     from facedistill.evaluation.judge import judge_all_pairs, judge_pairs
     from facedistill.evaluation.report import EvaluationReport
+    from facedistill.evaluation.slice_values import read_pair_values
     from facedistill.evaluation.trained_on import read_people
 
     options = ijb_options(ijb_without or [])
     suite = b.open_suite(pairs, images, bin_file, all_pairs, identities, suite_file, more=bool(ijb))
+    if slice_table is None:
+        for path in pairs or []:
+            for column in slice_by or []:
+                read_pair_values(path, column)  # a misspelt column is told before anything is embedded
     trained = None if trained_on is None else read_people(trained_on)
     found = load_model(model, device=device, color=color, mean=mean, std=std, note=console.note)
     how: dict[str, Any] = {

@@ -224,7 +224,9 @@ def test_everything_that_can_be_written(run: Run, model: Path, pairs: Path, fold
     assert (out / "roc.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_slices_of_a_column(run: Run, model: Path, folder: Path, tmp_path: Path) -> None:
+def test_slices_of_a_column(
+    run: Run, model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = ["path_a,path_b,same,view"]
     for name, other in (("Ann", "Cy"), ("Cy", "Ann")):
         for number in range(1, 6):
@@ -242,7 +244,9 @@ def test_slices_of_a_column(run: Run, model: Path, folder: Path, tmp_path: Path)
     assert run(model, *words, "--slice-by", "who", "--slice-table", tmp_path / "who.csv") == 0
     (sliced,) = json.loads((tmp_path / "r.json").read_text())["slices"]
     assert [found["name"] for found in sliced["slices"]] == ["Ann", "Cy", "Ann / Cy"]
+    model.unlink()
     assert run(model, *words, "--slice-by", "veiw") == 2
+    assert "Did you mean 'view'?" in " ".join(capsys.readouterr().err.split()), "told before the model is opened"
 
 
 def test_people_who_were_trained_on(

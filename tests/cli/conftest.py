@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import onnx
 import pytest
 from facedistill_cli.app import main
+from onnx import TensorProto, helper
 
 
 class Outcome(NamedTuple):
@@ -35,6 +37,28 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return Outcome(int(stopped.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def color_model(tmp_path: Path) -> Callable[[int], Path]:
+    """Makes an ONNX file that embeds a crop of so many pixels a side as its mean colour."""
+
+    def make(size: int) -> Path:
+        nodes = [
+            helper.make_node("GlobalAveragePool", ["in"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["out"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "colours",
+            [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, size, size])],
+            [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])],
+        )
+        path = tmp_path / "colours.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        return path
+
+    return make
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import onnx
 import pytest
-import typer
-from facedistill_cli.compare import compare
-from facedistill_cli.config import accept_config
 from onnx import TensorProto, helper, numpy_helper
 
 from facedistill.data.images import read_image
@@ -22,36 +16,21 @@ from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY
 from facedistill.evaluation.comparison import latency
 from facedistill.preprocessing import Preprocessing
 
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
+from .conftest import Call, Outcome
 
 Run = Callable[..., Outcome]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`facedistill compare` with these arguments."""
-    app = typer.Typer()
-    app.command("compare")(accept_config(compare))
-    app.callback()(lambda: None)
+def run(call: Call, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`facedistill compare` with these arguments; what it says is one line."""
     monkeypatch.setattr(latency, "MOST_CALLS", 9)
 
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["facedistill", "compare", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        os.environ.pop("FACEDISTILL_DEBUG", None)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            app()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.out + captured.err
-        return Outcome(int(stopped.value.code or 0), captured.out, " ".join(captured.err.split()))
+    def compare(*arguments: object) -> Outcome:
+        outcome = call("compare", *arguments)
+        return outcome._replace(err=" ".join(outcome.err.split()))
 
-    return call
+    return compare
 
 
 def make_model(path: Path, weights: list[list[float]], *, color: str | None = None) -> Path:
@@ -113,18 +92,18 @@ def pairs(folder: Path) -> Path:
 
 
 @pytest.fixture
-def call(run: Run, models: list[Path], pairs: Path, folder: Path) -> Run:
+def compared(run: Run, models: list[Path], pairs: Path, folder: Path) -> Run:
     return lambda *arguments: run(*models, "--pairs", pairs, "--images", folder, "--device", "cpu", *arguments)
 
 
-def test_everything_at_once(call: Run, models: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_everything_at_once(compared: Run, models: list[Path], folder: Path, tmp_path: Path) -> None:
     write_bin(
         tmp_path / "set.bin",
         [crop(color) for _ in range(10) for color in ((9, 9, 200), (9, 9, 220), (9, 9, 200), (200, 9, 9))],
         [True, False] * 10,
     )
     out, text, picture = tmp_path / "new" / "c.json", tmp_path / "c.md", tmp_path / "sheet.png"
-    outcome = call(
+    outcome = compared(
         "--bin", tmp_path / "set.bin", "--all-pairs", folder, "--json", out, "--markdown", text, "--sheet", picture,
         "--batch-size", 7,
     )  # fmt: skip
@@ -191,15 +170,15 @@ def test_a_colour_order_is_for_models_that_carry_none(run: Run, pairs: Path, fol
     assert (outcome.status, "every model carries its own preprocessing" in outcome.err) == (2, True)
 
 
-def test_wrong_calls(call: Run, run: Run, models: list[Path], pairs: Path, folder: Path) -> None:
+def test_wrong_calls(compared: Run, run: Run, models: list[Path], pairs: Path, folder: Path) -> None:
     cases = [
         (run(*models), 2, "there is nothing to evaluate on"),
         (run(models[0], "--pairs", pairs, "--images", folder), 2, "Name two models or more"),
         (run(models[0], models[0], "--pairs", pairs, "--images", folder), 2, "the model is named twice"),
         (run(*models, "--pairs", pairs), 2, "there are 1 --pairs and 0 --images"),
         (run(*models, "--all-pairs", folder, "--sheet", "a.png"), 2, "--sheet shows pairs of --pairs and --bin"),
-        (call("--sheet", "a.jpg"), 2, "Use .png"),
-        (call("--identities", "people.txt"), 2, "without --all-pairs"),
+        (compared("--sheet", "a.jpg"), 2, "Use .png"),
+        (compared("--identities", "people.txt"), 2, "without --all-pairs"),
         (run(models[0], folder / "none.onnx", "--pairs", pairs, "--images", folder), 1, "there is no such model"),
         (run(*models, "--pairs", pairs, "--images", folder.parent), 1, "30 of its 30 images are missing"),
     ]

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from facedistill.data.conversion.target import MARKER
 
@@ -56,18 +55,8 @@ def pairs(call: Call, faces: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """An ONNX file that embeds a crop of 64 x 64 pixels as its mean colour."""
-    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 64, 64])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])],
-    )
-    path = tmp_path / "colours.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
+def model(color_model: Callable[[int], Path]) -> Path:
+    return color_model(64)
 
 
 def test_a_pair_set_and_its_folder_are_evaluated_alike(

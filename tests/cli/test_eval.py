@@ -7,10 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from facedistill_cli.app import main
-from onnx import TensorProto, helper
 
 from facedistill.data.verification_bin import write_bin
 
@@ -33,18 +31,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """An ONNX file that embeds a crop of 8 x 8 pixels as its mean colour."""
-    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])],
-    )
-    path = tmp_path / "colours.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
+def model(color_model: Callable[[int], Path]) -> Path:
+    return color_model(8)
 
 
 def crop(color: tuple[int, int, int]) -> bytes:

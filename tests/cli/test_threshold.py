@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 from facedistill.data.folder import FolderDataset
 from facedistill.embedders.onnx_embedder import OnnxEmbedder
@@ -19,18 +18,8 @@ DESCRIBED = ["--color", "rgb", "--mean", 127.5, "--std", 128]
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """An ONNX file that embeds a crop of 8 x 8 pixels as its mean colour."""
-    nodes = [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 3])],
-    )
-    path = tmp_path / "colours.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
+def model(color_model: Callable[[int], Path]) -> Path:
+    return color_model(8)
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def register_commands() -> None:
         runs,
         threshold,
         train_teacher,
+        verify,
     )
 
     commands: dict[str, Callable[..., None]] = {
@@ -73,6 +74,7 @@ def register_commands() -> None:
         "compare": compare.compare,
         "threshold": threshold.threshold,
         "identify": identify.identify,
+        "verify": verify.verify,
         "export": export.export,
         "embed": embed.embed,
         "runs": runs.runs,

@@ -16,9 +16,6 @@ from . import options as o
 if TYPE_CHECKING:
     from facedistill.evaluation.threshold import Threshold
 
-KEY = "facedistill.thresholds"
-"""Where --save writes them: a JSON list in the metadata of the ONNX file."""
-
 
 def threshold(
     model: Annotated[
@@ -91,15 +88,9 @@ def threshold(
         {"model": opened.name, "model_sha256": opened.fingerprint, "thresholds": values},
     )
     if save:
-        save_thresholds(model, values, quiet=quiet)
+        from facedistill.counted import counted
+        from facedistill.export.saved_thresholds import KEY, save_thresholds
 
-
-def save_thresholds(model: Path, values: list[dict[str, object]], *, quiet: bool) -> None:
-    """Write thresholds into an ONNX file, in the place of earlier ones."""
-    import json
-
-    from facedistill.export.onnx_metadata import add_metadata
-
-    add_metadata(model, {KEY: json.dumps(values)})
-    console.say(f"{len(values)} threshold{'s' if len(values) > 1 else ''} saved in {model}, under {KEY}", quiet=quiet)
-    console.note("the file's SHA-256 has changed; caches of embeddings know it by the one before")
+        save_thresholds(model, values)
+        console.say(f"{counted(len(values), 'threshold', 'thresholds')} saved in {model}, under {KEY}", quiet=quiet)
+        console.note("the file's SHA-256 has changed; caches of embeddings know it by the one before")

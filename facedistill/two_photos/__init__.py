@@ -1,0 +1,1 @@
+"""Two photos: are they of one person?"""

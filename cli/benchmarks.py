@@ -14,25 +14,54 @@ from . import console
 if TYPE_CHECKING:
     from facedistill.evaluation.suite import Suite
 
+BENCHMARKS = "Benchmarks"
+
 Pairs = Annotated[
     list[Path] | None,
-    typer.Option(metavar="LIST", help="A pair list: LFW's format, or CSV path_a,path_b,same[,fold]. Repeatable."),
+    typer.Option(
+        metavar="LIST",
+        help="A pair list: LFW's format, or CSV path_a,path_b,same[,fold]. Repeatable.",
+        rich_help_panel=BENCHMARKS,
+    ),
 ]
 Images = Annotated[
     list[Path] | None,
-    typer.Option(metavar="DATA", help="The crops of a pair list: one for each --pairs in their order, or one for all."),
+    typer.Option(
+        metavar="DATA",
+        help="The crops of a pair list: one for each --pairs in their order, or one for all.",
+        rich_help_panel=BENCHMARKS,
+    ),
 ]
 BinFile = Annotated[
     list[Path] | None,
-    typer.Option("--bin", metavar="FILE", help="A .bin pair set (lfw.bin, agedb_30.bin, ...). Repeatable."),
+    typer.Option(
+        "--bin",
+        metavar="FILE",
+        help="A .bin pair set (lfw.bin, agedb_30.bin, ...). Repeatable.",
+        rich_help_panel=BENCHMARKS,
+    ),
 ]
 AllPairs = Annotated[
     Path | None,
-    typer.Option(metavar="DATA", help="Any data set of crops: TAR at low FAR over all its pairs."),
+    typer.Option(
+        metavar="DATA",
+        help="Any data set of crops: TAR at low FAR over all its pairs.",
+        rich_help_panel=BENCHMARKS,
+    ),
+]
+Identities = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="LIST",
+        help="Of --all-pairs, use only these people: one name a line, or LFW's name<TAB>count.",
+        rich_help_panel=BENCHMARKS,
+    ),
 ]
 SuiteFile = Annotated[
     Path | None,
-    typer.Option("--suite", metavar="FILE", help="A YAML file that names many of these at once."),
+    typer.Option(
+        "--suite", metavar="FILE", help="A YAML file that names many of these at once.", rich_help_panel=BENCHMARKS
+    ),
 ]
 Resamples = Annotated[
     int,

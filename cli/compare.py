@@ -26,7 +26,7 @@ def compare(
     images: b.Images = None,
     bin_file: b.BinFile = None,
     all_pairs: b.AllPairs = None,
-    identities: o.Identities = None,
+    identities: b.Identities = None,
     suite_file: b.SuiteFile = None,
     color: o.Color = None,
     mean: o.Mean = None,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from facedistill.evaluation.slices import SlicesResult
     from facedistill.evaluation.verification import VerificationResult
 
+WRITTEN = "What is written"
 TABLES = (".md", ".tex", ".csv")
 WITHOUT = ("flip", "norm", "detector-score")
 
@@ -37,15 +38,23 @@ def eval_command(
     images: b.Images = None,
     bin_file: b.BinFile = None,
     all_pairs: b.AllPairs = None,
-    identities: o.Identities = None,
+    identities: b.Identities = None,
     suite_file: b.SuiteFile = None,
     ijb: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="IJB-B or IJB-C in their published layout, 1:1 and 1:N. Repeatable."),
+        typer.Option(
+            metavar="FOLDER",
+            help="IJB-B or IJB-C in their published layout, 1:1 and 1:N. Repeatable.",
+            rich_help_panel=b.BENCHMARKS,
+        ),
     ] = None,
     ijb_without: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART", help=f"Leave a part of IJB's descriptor out: {', '.join(WITHOUT)}. Repeatable."),
+        typer.Option(
+            metavar="PART",
+            help=f"Leave a part of IJB's descriptor out: {', '.join(WITHOUT)}. Repeatable.",
+            rich_help_panel=b.BENCHMARKS,
+        ),
     ] = None,
     slice_by: Annotated[
         list[str] | None,
@@ -72,17 +81,32 @@ def eval_command(
     json_file: o.JsonFile = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help=f"Write the figures as a table ({', '.join(TABLES)}). Repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help=f"Write the figures as a table ({', '.join(TABLES)}). Repeatable.",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="Write a page (.html): figures, curves, and the hardest pairs."),
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a page (.html): figures, curves, and the hardest pairs.",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the ROC curves of the pairs (.png, .svg, .pdf).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the ROC curves of the pairs (.png, .svg, .pdf).", rich_help_panel=WRITTEN
+        ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write every picture of the report as .svg and .png.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write every picture of the report as .svg and .png.", rich_help_panel=WRITTEN
+        ),
     ] = None,
     quiet: o.Quiet = False,
 ) -> None:

@@ -26,7 +26,7 @@ def threshold(
     images: b.Images = None,
     bin_file: b.BinFile = None,
     all_pairs: b.AllPairs = None,
-    identities: o.Identities = None,
+    identities: b.Identities = None,
     far: Annotated[
         list[float] | None,
         typer.Option(metavar="RATE", help="False accept rate to allow, such as 1e-3 (the default). Repeatable."),

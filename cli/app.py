@@ -45,6 +45,7 @@ def register_commands() -> None:
     """Attach each command; importing them imports nothing heavy."""
     from . import (
         align,
+        bench,
         compare,
         convert,
         demo,
@@ -72,6 +73,7 @@ def register_commands() -> None:
         "distill": distill.distill,
         "eval": eval.eval_command,
         "compare": compare.compare,
+        "bench": bench.bench_command,
         "threshold": threshold.threshold,
         "identify": identify.identify,
         "verify": verify.verify,

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facedistill.bench import latency
 from facedistill.data.images import read_image
 from facedistill.data.verification_bin import write_bin
 from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY
-from facedistill.evaluation.comparison import latency
 from facedistill.preprocessing import Preprocessing
 
 from .conftest import Call, Outcome

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from facedistill.embedders.cache import EmbeddingCache, is_cache
+from facedistill.bench.costs import model_costs
+from facedistill.bench.latency import Latency, measure_latencies, open_for_timing
+from facedistill.embedders.cache import EmbeddingCache
 from facedistill.embedders.embedder import Embedder
-from facedistill.embedders.load import find_checkpoint
+from facedistill.embedders.given_preprocessing import preprocessing_for_each
 from facedistill.embedders.load_model import Model, load_model
-from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY
 from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.errors import ModelFileError, UsageError
+from facedistill.errors import UsageError
 from facedistill.evaluation.benchmark import Benchmark
 from facedistill.evaluation.comparison.all_pairs_comparison import AllPairsComparison, compare_on_all_pairs
 from facedistill.evaluation.comparison.benchmark_comparison import BenchmarkComparison, compare_on_pairs
 from facedistill.evaluation.comparison.comparison import ComparedModel, Comparison
-from facedistill.evaluation.comparison.costs import model_costs
-from facedistill.evaluation.comparison.latency import Latency, measure_latencies, open_for_timing
 from facedistill.evaluation.comparison.pair_people import people_of_pairs
 from facedistill.evaluation.descriptors import describe
 from facedistill.evaluation.judge import Progress
@@ -76,38 +74,17 @@ def open_models(
     twice = next((path for number, path in enumerate(paths) if path in paths[:number]), None)
     if twice is not None:
         raise UsageError("the model is named twice", place=twice)
-    bare = [not _carries_preprocessing(path) for path in paths]
-    if (color, mean, std) != (None, None, None) and not any(bare):
-        raise UsageError(
-            "every model carries its own preprocessing; --color, --mean and --std are for published weights and "
-            "foreign ONNX files",
-            next_step="Leave them out",
-        )
+    given = preprocessing_for_each(paths, color=color, mean=mean, std=std)
     opened = []
-    for path, foreign in zip(paths, bare, strict=True):
-        given_color, given_mean, given_std = (color, mean, std) if foreign else (None, None, None)
-        model = load_model(path, device=device, color=given_color, mean=given_mean, std=given_std, note=note)
+    for path, described in zip(paths, given, strict=True):
+        model = load_model(path, device=device, note=note, **described)
         timed: Embedder | None = None
         if latency and isinstance(model, TorchEmbedder) and model.device.type == "cpu":
             timed = model
         elif latency and not isinstance(model, EmbeddingCache):
-            timed = open_for_timing(path, color=given_color, mean=given_mean, std=given_std)
+            timed = open_for_timing(path, **described)
         opened.append(OpenedModel(path, model, timed))
     return opened
-
-
-def _carries_preprocessing(path: Path) -> bool:
-    """Whether what lies there says itself what it does to a crop."""
-    if is_cache(path):
-        return True
-    file = find_checkpoint(path)
-    if file.suffix != ".onnx":
-        return file.suffix == ".safetensors"
-    try:
-        metadata = onnx.load(file, load_external_data=False).metadata_props
-    except Exception as error:  # protobuf's and onnx's own errors share no public base class
-        raise ModelFileError(f"the ONNX file cannot be read ({error})", place=file) from error
-    return any(entry.key == PREPROCESSING_KEY for entry in metadata)
 
 
 def compare_models(

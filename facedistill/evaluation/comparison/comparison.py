@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facedistill.bench.costs import Costs
 from facedistill.evaluation.comparison.all_pairs_comparison import AllPairsComparison
 from facedistill.evaluation.comparison.benchmark_comparison import BenchmarkComparison
-from facedistill.evaluation.comparison.costs import Costs
 from facedistill.evaluation.verification import VerificationResult
 from facedistill.files import write_atomically
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facedistill.bench.costs import Costs
+from facedistill.bench.latency import Latency
 from facedistill.evaluation.comparison.all_pairs_comparison import compare_on_all_pairs
 from facedistill.evaluation.comparison.benchmark_comparison import compare_on_pairs
 from facedistill.evaluation.comparison.comparison import ComparedModel, Comparison
-from facedistill.evaluation.comparison.costs import Costs
-from facedistill.evaluation.comparison.latency import Latency
 from facedistill.evaluation.people_bootstrap import PeopleBootstrap
 from facedistill.evaluation.tar_intervals import tar_differences
 from facedistill.evaluation.verification import VerificationResult
@@ -36,7 +36,7 @@ def comparison(made: Made) -> Comparison:
     runs = [people.of(np.linalg.qr(rng.normal(size=(48, 48)))[0][:, :]) for _ in range(2)]
     return Comparison(
         (
-            described("runs/a|b", Costs(1_234_567, 4_300_000, 5_200_000, Latency(0.0123, 0.011, 0.02, 50))),
+            described("runs/a|b", Costs(1_234_567, 4_300_000, 5_200_000, Latency(0.0123, 0.011, 0.02, 0.03, 50))),
             described("b_*", Costs()),
         ),
         (compare_on_pairs(["runs/a|b", "b_*"], results, resamples=20),),
@@ -109,7 +109,10 @@ def test_what_stands_below(comparison: Comparison) -> None:
 
 def test_json(comparison: Comparison) -> None:
     values = json.loads(json.dumps(comparison.to_dict()))
-    assert values["models"][0]["latency"] == {"median": 0.0123, "low": 0.011, "high": 0.02, "calls": 50}
+    latency = values["models"][0]["latency"]
+    assert {name: latency[name] for name in ("median", "low", "high", "calls")} == {
+        "median": 0.0123, "low": 0.011, "high": 0.02, "calls": 50,
+    }  # fmt: skip
     assert values["models"][1]["parameters"] is None
     assert values["benchmarks"][0]["name"] == "made"
     assert values["all_pairs"][0]["differences"][0]["against"] == "runs/a|b"

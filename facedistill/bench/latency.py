@@ -1,4 +1,4 @@
-"""How long models take for one face on one thread of the CPU, measured in turn so that drift hits all alike."""
+"""How long models take for a batch of faces, measured in turn so that drift hits all alike."""
 
 from __future__ import annotations
 
@@ -27,80 +27,100 @@ SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds from a uint8 crop to its embedding, preprocessing included, one crop a call.
+    """Seconds from uint8 crops to their embeddings, preprocessing included.
 
     Args:
         median: over the calls.
         low: 10 % of the calls are faster.
         high: 10 % are slower.
+        slowest: 1 % are slower.
         calls: how many were counted.
+        batch: crops a call.
+        threads: of the CPU.
     """
 
     median: float
     low: float
     high: float
+    slowest: float
     calls: int
+    batch: int = 1
+    threads: int = 1
+
+    @property
+    def images_per_second(self) -> float:
+        """Of calls that take the median."""
+        return self.batch / self.median
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return asdict(self) | {"images_per_second": self.images_per_second}
 
 
 def open_for_timing(
-    path: Path, *, color: str | None = None, mean: float | None = None, std: float | None = None
+    path: Path,
+    *,
+    color: str | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    threads: int = 1,
 ) -> Embedder:
-    """The model at `path` on the CPU, set to one thread where that is set by model; see `load_embedder`.
+    """The model at `path` on the CPU, set to so many threads where that is set by model; see `load_embedder`.
 
-    One thread, so that torch and onnxruntime are alike and the figure does not hang on how many cores are free.
+    One thread by default, so that torch and onnxruntime are alike and the figure does not hang on how many cores are
+    free.
     """
     file = find_checkpoint(path)
     if file.suffix == ".onnx":
-        return OnnxEmbedder(file, device="cpu", color=color, mean=mean, std=std, threads=1)
+        return OnnxEmbedder(file, device="cpu", color=color, mean=mean, std=std, threads=threads)
     return load_embedder(path, device="cpu", color=color, mean=mean, std=std)
 
 
 def measure_latencies(
     embedders: Sequence[Embedder],
     *,
+    batch: int = 1,
+    threads: int = 1,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Latency]:
-    """Time single crops of noise, one call of each model after the other: A B C A B C ...
+    """Time batches of noise, one call of each model after the other: A B C A B C ...
 
     Args:
         embedders: from `open_for_timing`.
+        batch: crops a call.
+        threads: of torch; those of onnxruntime were set when the models were opened.
         seconds: for the counted calls of each; the slowest model decides how often all are called.
         clock: seconds, from any start.
     """
     rng = np.random.default_rng(0)
-    crops = [
-        rng.integers(0, 256, (1, e.preprocessing.size, e.preprocessing.size, 3), dtype=np.uint8) for e in embedders
-    ]
+    sizes = [embedder.preprocessing.size for embedder in embedders]
+    crops = [rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8) for size in sizes]
     taken: list[list[float]] = [[] for _ in embedders]
-    with _one_torch_thread():
+    with _torch_threads(threads):
         for call in range(WARM_UP + MOST_CALLS):
-            for embedder, crop, times in zip(embedders, crops, taken, strict=True):
+            for embedder, images, times in zip(embedders, crops, taken, strict=True):
                 start = clock()
-                embedder.embed(crop)
+                embedder.embed(images)
                 times.append(clock() - start)
             counted = call + 1 - WARM_UP
             if counted >= LEAST_CALLS and max(sum(times[WARM_UP:]) for times in taken) >= seconds:
                 break
-    return [_summary(times[WARM_UP:]) for times in taken]
+    return [_summary(times[WARM_UP:], batch, threads) for times in taken]
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def _torch_threads(threads: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _summary(times: list[float]) -> Latency:
-    low, median, high = np.quantile(times, [0.1, 0.5, 0.9])
-    return Latency(float(median), float(low), float(high), len(times))
+def _summary(times: list[float], batch: int, threads: int) -> Latency:
+    low, median, high, slowest = np.quantile(times, [0.1, 0.5, 0.9, 0.99]).tolist()
+    return Latency(median, low, high, slowest, len(times), batch, threads)

@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from facedistill.bench.latency import Latency
 from facedistill.embedders.load import find_checkpoint
 from facedistill.embedders.load_model import Model
 from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.evaluation.comparison.latency import Latency
 from facedistill.models.complexity import measure_complexity
 from facedistill.models.onnx_complexity import measure_onnx
 

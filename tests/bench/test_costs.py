@@ -12,15 +12,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from facedistill.embedders.torch_embedder import TorchEmbedder
-from facedistill.evaluation.comparison.costs import model_costs
-from facedistill.evaluation.comparison.latency import (
+from facedistill.bench.costs import model_costs
+from facedistill.bench.latency import (
     LEAST_CALLS,
     MOST_CALLS,
     WARM_UP,
     measure_latencies,
     open_for_timing,
 )
+from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.models.complexity import measure_complexity
 from facedistill.preprocessing import Preprocessing
 

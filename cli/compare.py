@@ -32,7 +32,7 @@ def compare(
     mean: o.Mean = None,
     std: o.Std = None,
     latency: Annotated[bool, typer.Option(help="Time single crops on one thread of the CPU.")] = True,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a call of the network.")] = 64,
+    batch_size: o.BatchSize = 64,
     device: o.Device = "auto",
     json_file: o.JsonFile = None,
     markdown: Annotated[

@@ -21,7 +21,7 @@ def embed(
     color: o.Color = None,
     mean: o.Mean = None,
     std: o.Std = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a call of the network.")] = 64,
+    batch_size: o.BatchSize = 64,
     max_corrupt: Annotated[
         float,
         typer.Option(

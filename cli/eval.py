@@ -76,7 +76,7 @@ def eval_command(
     color: o.Color = None,
     mean: o.Mean = None,
     std: o.Std = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a call of the network.")] = 64,
+    batch_size: o.BatchSize = 64,
     device: o.Device = "auto",
     json_file: o.JsonFile = None,
     table: Annotated[

@@ -38,3 +38,4 @@ Color = Annotated[str | None, typer.Option(help="Colour order of published weigh
 Mean = Annotated[float | None, typer.Option(help="Mean of such a model, 0..255 scale.")]
 Std = Annotated[float | None, typer.Option(help="Standard deviation of such a model, 0..255 scale.")]
 Seed = Annotated[int, typer.Option(help="Decides everything random.", rich_help_panel=GENERAL)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images a call of the network.")]

@@ -15,12 +15,11 @@ from facedistill.evaluation.descriptors import describe
 from facedistill.evaluation.hubs import find_hubs, hub_pairs, hub_warning, norm_warning
 from facedistill.evaluation.metrics import (
     OperatingPoint,
+    ReadAtFars,
     accepted_impostors,
     far_label,
     impostors_needed,
-    needs,
     spelled_thresholds,
-    tars,
 )
 from facedistill.evaluation.pair_blocks import count_pairs, pair_blocks
 from facedistill.evaluation.people_bootstrap import FARS, MOST_ACCEPTED, RESAMPLES, PeopleBootstrap, ResampledTars
@@ -31,7 +30,7 @@ _CELLS_AT_ONCE = 1 << 23  # Cosines of one block: 32 MiB.
 
 
 @dataclass(frozen=True)
-class AllPairsResult:
+class AllPairsResult(ReadAtFars):
     """What one model reaches on all pairs of a data set; rates are fractions, thresholds squared L2 distances.
 
     Args:
@@ -66,16 +65,6 @@ class AllPairsResult:
     fingerprint: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @property
-    def tar_at_far(self) -> dict[str, float | None]:
-        """FAR label -> TAR, None where it cannot be resolved."""
-        return tars(self.operating_points)
-
-    @property
-    def unresolvable(self) -> dict[str, str]:
-        """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
-        return needs(self.operating_points)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

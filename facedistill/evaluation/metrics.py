@@ -135,15 +135,21 @@ def tar_at_far(distances: FloatArray, same: npt.NDArray[np.bool_], far: float) -
     return SortedDistances.of(distances, same).operating_point(far)
 
 
-def tars(points: Mapping[str, OperatingPoint | None]) -> dict[str, float | None]:
-    """FAR label -> TAR, None where it cannot be resolved."""
-    return {label: None if point is None else point.tar for label, point in points.items()}
+class ReadAtFars:
+    """A result that holds an operating point for each FAR, or None where the impostor pairs are too few for it."""
 
+    operating_points: dict[str, OperatingPoint | None]
 
-def needs(points: Mapping[str, OperatingPoint | None]) -> dict[str, str]:
-    """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
-    unresolved = [label for label, point in points.items() if point is None]
-    return {label: f"needs {impostors_needed(float(label)):,} impostor pairs" for label in unresolved}
+    @property
+    def tar_at_far(self) -> dict[str, float | None]:
+        """FAR label -> TAR, None where it cannot be resolved."""
+        return {label: None if point is None else point.tar for label, point in self.operating_points.items()}
+
+    @property
+    def unresolvable(self) -> dict[str, str]:
+        """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
+        labels = [label for label, point in self.operating_points.items() if point is None]
+        return {label: f"needs {impostors_needed(float(label)):,} impostor pairs" for label in labels}
 
 
 def spelled_thresholds(points: Mapping[str, OperatingPoint | None]) -> dict[str, dict[str, float]]:

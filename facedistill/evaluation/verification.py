@@ -21,21 +21,20 @@ from facedistill.evaluation.metrics import (
     FARS,
     FoldAccuracies,
     OperatingPoint,
+    ReadAtFars,
     Roc,
     SortedDistances,
     cosine_of,
     far_label,
     fold_accuracies,
-    needs,
     spell_threshold,
     spelled_thresholds,
     squared_distances,
-    tars,
 )
 
 
 @dataclass(frozen=True)
-class VerificationResult:
+class VerificationResult(ReadAtFars):
     """What one model reaches on one benchmark; rates are fractions, thresholds squared L2 distances.
 
     Args:
@@ -87,16 +86,6 @@ class VerificationResult:
     def accuracy_std(self) -> float:
         """Their standard deviation (ddof 0)."""
         return self.folds.std
-
-    @property
-    def tar_at_far(self) -> dict[str, float | None]:
-        """FAR label -> TAR, None where it cannot be resolved."""
-        return tars(self.operating_points)
-
-    @property
-    def unresolvable(self) -> dict[str, str]:
-        """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
-        return needs(self.operating_points)
 
     @property
     def thresholds(self) -> dict[str, dict[str, float]]:

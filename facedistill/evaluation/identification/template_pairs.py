@@ -13,12 +13,11 @@ from facedistill.errors import DataError
 from facedistill.evaluation.identification.templates import Templates
 from facedistill.evaluation.metrics import (
     OperatingPoint,
+    ReadAtFars,
     accepted_impostors,
     far_label,
     impostors_needed,
-    needs,
     spelled_thresholds,
-    tars,
 )
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -42,7 +41,7 @@ class NearestPoint:
 
 
 @dataclass(frozen=True)
-class TemplatePairFigures:
+class TemplatePairFigures(ReadAtFars):
     """What one model reaches on pairs of templates; rates are fractions, thresholds squared L2 distances.
 
     Args:
@@ -59,16 +58,6 @@ class TemplatePairFigures:
     impostor: int
     operating_points: dict[str, OperatingPoint | None]
     nearest: dict[str, NearestPoint]
-
-    @property
-    def tar_at_far(self) -> dict[str, float | None]:
-        """FAR label -> TAR, None where it cannot be resolved."""
-        return tars(self.operating_points)
-
-    @property
-    def unresolvable(self) -> dict[str, str]:
-        """FAR label -> what it would take, for each FAR that the impostor pairs cannot resolve."""
-        return needs(self.operating_points)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -141,7 +141,7 @@ def test_centres_are_state_and_nothing_is_trained() -> None:
 def test_without_a_teacher_there_is_an_error_rather_than_nan() -> None:
     with pytest.raises(UsageError, match="the method adadistill needs a teacher"):
         build("adadistill", setting=setting_of("adadistill", teacher_size=0))
-    with pytest.raises(UsageError, match="6 numbers but the teacher's 9"):
+    with pytest.raises(UsageError, match="6 dimensions, the teacher's 9"):
         build("adadistill", setting=setting_of("adadistill", teacher_size=9))
     needs = METHODS["adadistill"].needs(METHODS["adadistill"].options())
     assert needs.teacher

@@ -48,7 +48,7 @@ def test_centres_stay_and_are_no_state() -> None:
 def test_what_is_missing_is_named() -> None:
     for values, message in (
         ({"teacher_size": 0}, "needs a teacher"),
-        ({"teacher_size": 9}, "the student's have 6 numbers but the teacher's 9"),
+        ({"teacher_size": 9}, "the student's have 6 dimensions, the teacher's 9"),
         ({"centres": None}, "needs the teacher's class centres"),
         ({"centres": torch.ones(4, 6)}, "class centres are 4 x 6, and 11 people with embeddings of 6"),
     ):

@@ -260,7 +260,7 @@ class _Largest:
         candidates = values[values > self._least]
         self._kept.append(candidates)
         self._size += len(candidates)
-        if self._size > 2 * self._count + _CELLS_AT_ONCE:
+        if self._size > 1.25 * self._count + _CELLS_AT_ONCE:
             self._prune()
 
     def _prune(self) -> None:

@@ -89,20 +89,31 @@ def fold_accuracies(
         folds: (P,) fold of each pair, any integers, two different ones at least.
         thresholds: ascending candidates.
     """
-    names = np.unique(folds)
+    names, fold_of = np.unique(folds, return_inverse=True)
     if len(names) < 2:
         raise ValueError("a threshold is picked on the other folds, so there have to be two at least")
-    correct = np.stack([_correct(distances[folds == fold], same[folds == fold], thresholds) for fold in names])
+    correct = _correct_by_fold(distances, same, fold_of, len(names), thresholds)
     # Whole counts, so that ties between thresholds are ties and the first one wins.
     best = np.argmax(correct.sum(axis=0) - correct, axis=1)
-    sizes = [np.count_nonzero(folds == fold) for fold in names]
+    sizes = np.bincount(fold_of)
     accuracies = tuple(float(correct[row, column] / sizes[row]) for row, column in enumerate(best))
     return FoldAccuracies(accuracies, tuple(float(thresholds[column]) for column in best))
 
 
-def _correct(distances: FloatArray, same: npt.NDArray[np.bool_], thresholds: FloatArray) -> npt.NDArray[np.int64]:
-    """(T,) number of pairs that each threshold decides rightly."""
-    return SortedDistances.of(distances, same).correct(thresholds)
+def _correct_by_fold(
+    distances: FloatArray,
+    same: npt.NDArray[np.bool_],
+    fold_of: npt.NDArray[np.int64],
+    folds: int,
+    thresholds: FloatArray,
+) -> npt.NDArray[np.int64]:
+    """(F, T) number of pairs of each fold that each threshold decides rightly; `fold_of` (P,) counts from 0."""
+    # The first threshold that accepts the pair; the last cell is for none.
+    cells = fold_of * (len(thresholds) + 1) + np.searchsorted(thresholds, distances, side="right")
+    size = folds * (len(thresholds) + 1)
+    genuine, impostor = (np.bincount(cells[kind], minlength=size).reshape(folds, -1) for kind in (same, ~same))
+    accepted = np.cumsum(genuine - impostor, axis=1)[:, :-1]
+    return np.asarray(accepted + impostor.sum(axis=1, keepdims=True), dtype=np.int64)
 
 
 @dataclass(frozen=True)

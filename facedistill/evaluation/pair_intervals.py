@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from facedistill.evaluation.comparison.pair_people import people_of_pairs
+from facedistill.evaluation.comparison.pair_people import people_of_judged
 from facedistill.evaluation.comparison.paired_bootstrap import figure_intervals, resample_figures
 from facedistill.evaluation.people_bootstrap import RESAMPLES
 from facedistill.evaluation.verification import VerificationResult
@@ -15,7 +15,7 @@ def with_intervals(result: VerificationResult, *, resamples: int = RESAMPLES) ->
     judged = result.judged
     if not resamples or judged is None:
         return result
-    people = None if judged.images is None else people_of_pairs(judged.images, judged.pairs, judged.same)
+    people = people_of_judged(judged)
     figures = resample_figures(
         judged.distances,
         judged.same,

@@ -97,6 +97,8 @@ class PeopleBootstrap:
         self.name = name
         self.fars = tuple(fars)
         _, self.impostor = count_pairs(labels, name)
+        enough = (far for far in self.fars if self.impostor >= impostors_needed(far))
+        self._resolvable = [far for far in enough if far * self.impostor <= MOST_ACCEPTED]
         self._people = np.unique(labels, return_inverse=True)[1].astype(np.int64)
         self._images = np.bincount(self._people)
         self._drawn = np.stack(self._draw(resamples, np.random.default_rng(seed)))
@@ -137,12 +139,6 @@ class PeopleBootstrap:
     def ranked(self) -> int:
         """How many impostor pairs `of` ranks first."""
         return min(1 + round(_KEPT * self.impostor * max(self._resolvable, default=0)), self.impostor)
-
-    @property
-    def _resolvable(self) -> list[float]:
-        """The FARs that there are enough impostor pairs for, and not too many."""
-        enough = (far for far in self.fars if self.impostor >= impostors_needed(far))
-        return [far for far in enough if far * self.impostor <= MOST_ACCEPTED]
 
     def resample(self, pairs: RankedPairs) -> ResampledTars | None:
         """The same of pairs that are ranked already; None where a resample would have to look at more of them."""

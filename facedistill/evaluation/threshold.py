@@ -10,7 +10,7 @@ import numpy as np
 
 from facedistill.errors import DataError
 from facedistill.evaluation.all_pairs import AllPairsResult
-from facedistill.evaluation.comparison.pair_people import people_of_pairs
+from facedistill.evaluation.comparison.pair_people import people_of_judged
 from facedistill.evaluation.comparison.paired_bootstrap import drawn_weights
 from facedistill.evaluation.comparison.weighted_figures import WeightedFigures
 from facedistill.evaluation.metrics import OperatingPoint, cosine_of, far_label, impostors_needed
@@ -109,7 +109,7 @@ def threshold_on_pairs(result: VerificationResult, far: float, *, resamples: int
     point = _resolved(result.operating_points[far_label(far)], far, result.impostor, result.name)
     judged, ends, over = result.judged, None, "pairs"
     if resamples and judged is not None:
-        people = None if judged.images is None else people_of_pairs(judged.images, judged.pairs, judged.same)
+        people = people_of_judged(judged)
         over = "pairs" if people is None else "people"
         weighted = WeightedFigures(judged.distances, judged.same, judged.folds, [far])
         weights = drawn_weights(judged.same, people, seed=0)

@@ -9,6 +9,12 @@ import numpy.typing as npt
 
 from facedistill.data.image_source import ImageSource
 from facedistill.data.subset import Subset
+from facedistill.evaluation.judged_pairs import JudgedPairs
+
+
+def people_of_judged(judged: JudgedPairs) -> npt.NDArray[np.int64] | None:
+    """`people_of_pairs` of pairs that were judged; None where their images are not at hand either."""
+    return None if judged.images is None else people_of_pairs(judged.images, judged.pairs, judged.same)
 
 
 def people_of_pairs(

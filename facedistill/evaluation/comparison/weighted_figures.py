@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from facedistill.evaluation.metrics import THRESHOLDS, accepted_impostors, far_label, impostors_needed
+from facedistill.evaluation.metrics import THRESHOLDS, Roc, accepted_impostors, far_label, impostors_needed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -65,8 +65,8 @@ class WeightedFigures:
                 continue
             refused = np.searchsorted(impostor, accepted_impostors(wanted, int(impostor[-1])), side="right")
             tars.append(tar[refused])
-        area = np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2.0)
-        return np.array([self._accuracy(weights), _equal_error_rate(far, tar), area, *tars])
+        curve = Roc(far, tar)
+        return np.array([self._accuracy(weights), curve.equal_error_rate, curve.area, *tars])
 
     def thresholds(self, weights: FloatArray) -> FloatArray:
         """(F,) float64 threshold of each FAR, a squared L2 distance; NaN for a FAR too low."""
@@ -87,10 +87,3 @@ class WeightedFigures:
         sizes = np.bincount(self._fold, weights, self._shape[0])
         held = sizes > 0
         return float(np.mean(right[np.arange(len(best)), best][held] / sizes[held]))
-
-
-def _equal_error_rate(far: FloatArray, tar: FloatArray) -> float:
-    gap = far - (1.0 - tar)
-    above = int(np.argmax(gap >= 0.0))
-    share = -gap[above - 1] / (gap[above] - gap[above - 1])
-    return float(far[above - 1] + share * (far[above] - far[above - 1]))

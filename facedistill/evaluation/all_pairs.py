@@ -133,18 +133,17 @@ def evaluate_all_pairs(
     """
     count_pairs(dataset.labels, name)
     described = describe(model, dataset, batch_size=batch_size, progress=progress)
-    keys = [dataset.key(index) for index in range(len(dataset))]
     result = all_pairs(
         described.unit,
         dataset.labels,
         name=name,
         fars=fars,
         resamples=resamples,
-        keys=keys,
+        keys=described.keys,
         fingerprint=dataset.fingerprint,
         notes=described.notes,
     )
-    return replace(result, warnings=(*result.warnings, *norm_warning(described.norms, keys)))
+    return replace(result, warnings=(*result.warnings, *norm_warning(described.norms, described.keys)))
 
 
 def all_pairs(

@@ -23,11 +23,13 @@ class Descriptors:
     Args:
         unit: (N, D) float64, embedding plus that of the mirror image, scaled to length 1.
         norms: (N,) float64, the length of that sum before it was scaled.
+        keys: (N,) the images' names, where they are known.
         notes: what was done on the way, such as resizing.
     """
 
     unit: npt.NDArray[np.float64]
     norms: npt.NDArray[np.float64]
+    keys: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -105,4 +107,4 @@ def _scaled(
                 place=place,
                 next_step="A model that trained well gives none such; check its weights and its preprocessing",
             )
-    return Descriptors(np.asarray(summed / norms[:, np.newaxis], dtype=np.float64), norms, notes)
+    return Descriptors(np.asarray(summed / norms[:, np.newaxis], dtype=np.float64), norms, keys, notes)

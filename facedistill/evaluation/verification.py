@@ -186,10 +186,9 @@ def evaluate_verification(
         notes=described.notes,
     )
     assert result.judged is not None  # noqa: S101
-    keys = [benchmark.dataset.key(index) for index in used.tolist()]
     return replace(
         result,
-        warnings=(*result.warnings, *norm_warning(described.norms, keys)),
+        warnings=(*result.warnings, *norm_warning(described.norms, described.keys)),
         judged=replace(result.judged, pairs=benchmark.pairs, images=benchmark.dataset),
     )
 

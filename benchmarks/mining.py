@@ -48,7 +48,8 @@ def made_up(batch: int, size: int, images_per_identity: int) -> DistillationBatc
     student, teacher = (
         centres[labels] + spread * torch.randn(batch, size, generator=generator) for spread in (1.5, 0.8)
     )
-    return DistillationBatch(student.to(DEVICE), teacher.to(DEVICE), labels.to(DEVICE))
+    batches = DistillationBatch(student.to(DEVICE), teacher.to(DEVICE), labels.to(DEVICE))
+    return batches._replace(largest_identity=images_per_identity)
 
 
 def seconds(step: Callable[[torch.Tensor], torch.Tensor], student: torch.Tensor) -> float:
@@ -139,7 +140,7 @@ def peak_of(mining: Mining, batch: DistillationBatch) -> int:
     """Bytes that a step takes at its largest moment."""
     setting = Setting(batch.student.shape[1], batch.teacher.shape[1], len(batch.labels))
     method = TripletDistillation(TripletDistillationOptions(mining=mining), setting).to(DEVICE)
-    few = DistillationBatch(batch.student[:8], batch.teacher[:8], batch.labels[:8])
+    few = batch._replace(student=batch.student[:8], teacher=batch.teacher[:8], labels=batch.labels[:8])
     seconds(lambda rows: method(few._replace(student=rows)).loss, few.student)
     before = peak_bytes()
     seconds(lambda rows: method(batch._replace(student=rows)).loss, batch.student)

@@ -26,6 +26,7 @@ class DistillationBatch(NamedTuple):
             the method needs features.
         teacher_features: the teacher's, likewise, without gradient.
         teacher_images: (B, 3, S, S) float, the same views as the teacher's network takes them; None likewise.
+        largest_identity: how many images the batch has of the person it has most of; None where only the device knows.
     """
 
     student: torch.Tensor
@@ -34,6 +35,7 @@ class DistillationBatch(NamedTuple):
     student_features: torch.Tensor | None = None
     teacher_features: torch.Tensor | None = None
     teacher_images: torch.Tensor | None = None
+    largest_identity: int | None = None
 
 
 @dataclass(frozen=True)

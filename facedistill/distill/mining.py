@@ -70,21 +70,21 @@ class Block(NamedTuple):
         return to_positive, rows.gather(1, self.negative)[:, :, None]
 
 
-def positive_pairs(labels: torch.Tensor, slots: int | None = None) -> Pairs:
+def positive_pairs(labels: torch.Tensor, largest_identity: int | None = None) -> Pairs:
     """The positives of every image: those after it in the order of the labels, round the end of its identity.
 
     Args:
         labels: (B,) int64.
-        slots: K, at least the images of the largest identity without one. None for exactly these on the CPU, where
-            asking costs nothing, and for B - 1 elsewhere.
+        largest_identity: how many images the identity with the most of them has, or more; K is one less. Where it is
+            None, the labels are counted on the CPU, and elsewhere, where counting would mean waiting, B is taken.
     """
     ordered, order = labels.sort(stable=True)
     first = torch.searchsorted(ordered, labels)[:, None]
     count = torch.searchsorted(ordered, labels, right=True)[:, None] - first
-    if slots is None:
-        slots = (int(count.max()) if labels.device.type == "cpu" else len(labels)) - 1
+    if largest_identity is None:
+        largest_identity = int(count.max()) if labels.device.type == "cpu" else len(labels)
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))[:, None]
-    step = torch.arange(1, max(1, slots) + 1, device=labels.device)
+    step = torch.arange(1, max(2, largest_identity), device=labels.device)
     return Pairs(order[first + (place - first + step) % count], step < count)
 
 

@@ -129,7 +129,7 @@ def mine(batch: DistillationBatch, options: MiningOptions) -> Mined:
     teacher_distance = None
     if needs_of(options).teacher:
         teacher_distance = pairwise_distance(batch.teacher.detach(), options.distance)
-    pairs = positive_pairs(batch.labels)
+    pairs = positive_pairs(batch.labels, batch.largest_identity)
     drawn = draw_triplets(
         options.mining,
         distance,

@@ -13,7 +13,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricOptimizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from facedistill.data.batches.augmentation import Augmentation
 from facedistill.data.batches.augmentation_options import AugmentationOptions
@@ -24,7 +23,7 @@ from facedistill.loss import LossAndFigures
 from facedistill.models.features import FeatureTap
 from facedistill.models.layers import channels_last
 from facedistill.ranks import mean_over_ranks, rank, ranks
-from facedistill.training.average import running_average
+from facedistill.training.average import RunningAverage
 from facedistill.training.epoch_plan import EpochPlan
 from facedistill.training.meter import Meter
 from facedistill.training.objective import EmbeddingStep, Objective
@@ -64,9 +63,7 @@ class Engine:
         self._objective = distribute(objective, fabric.device)
         self._optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(optimizer))
         objective.attach(optimizer)
-        average = None
-        if options.ema:
-            average = AveragedModel(backbone, multi_avg_fn=running_average(options.ema), use_buffers=True)
+        average = RunningAverage(backbone, options.ema) if options.ema else None
         meter = Meter(
             fabric.device,
             bad_gradients=SKIPPED_BY_SCALER if options.precision == "16" else 1,
@@ -107,13 +104,14 @@ class Engine:
         # Each process has seen its own images; from here on, whatever is evaluated, averaged or saved is the same.
         mean_over_ranks([buffer for buffer in state.backbone.buffers() if buffer.is_floating_point()])
         if state.average is not None:
-            state.average.update_parameters(state.backbone)
+            state.average.update(state.backbone)
 
     def _forward(self, batch: ImageBatch, plan: EpochPlan, seed: int) -> tuple[LossAndFigures, torch.Tensor]:
         """Loss and figures, and the embeddings (B, D) float32, of one batch."""
         training = self._training
         flags = mirror_flags(batch.indices, plan.mirrored) & training.options.mirror
-        labels = to_device(self._fabric, training.dataset.labels[batch.indices])
+        identities = training.dataset.labels[batch.indices]
+        labels = to_device(self._fabric, identities)
         torch.manual_seed(seed + rank())  # augmentation: other images, other changes
         views = self._views(to_device(self._fabric, batch.images), to_device(self._fabric, flags))
         embeddings = self._embed(views).float()
@@ -122,7 +120,15 @@ class Engine:
         if lesson is None:
             lesson = Lesson(embeddings.new_zeros(len(embeddings), 0))
         torch.manual_seed(seed)  # mining and sampled classes: the same choice in all processes
-        of_batch = DistillationBatch(embeddings, lesson.embeddings, labels, features, lesson.features, lesson.images)
+        of_batch = DistillationBatch(
+            embeddings,
+            lesson.embeddings,
+            labels,
+            features,
+            lesson.features,
+            lesson.images,
+            largest_identity=int(np.unique(identities, return_counts=True)[1].max()),
+        )
         return cast(LossAndFigures, self._objective(of_batch)), embeddings
 
     @torch.no_grad()

@@ -83,6 +83,8 @@ class Distillation(nn.Module):
         if any(term.needs.pairs for term in self.terms):
             # Features and images are left here: what compares images does not look at them, and they are large.
             whole = DistillationBatch(gather(batch.student), gather(batch.teacher), gather(batch.labels))
+            if ranks() == 1:
+                whole = whole._replace(largest_identity=batch.largest_identity)
         outputs = {term: self._methods[term.name](whole if term.needs.pairs else batch) for term in self.terms}
         loss = torch.stack([term.weight * output.loss for term, output in outputs.items()]).sum()
         figures: dict[str, Figure] = {}

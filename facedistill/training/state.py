@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from facedistill.ranks import rank, ranks
+from facedistill.training.average import RunningAverage
 from facedistill.training.listeners import Record
 from facedistill.training.meter import Meter
 from facedistill.training.objective import Objective
@@ -63,7 +63,7 @@ class TrainingState:
     backbone: nn.Module
     objective: Objective
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
+    average: RunningAverage | None
     meter: Meter
     progress: Progress
 

@@ -138,7 +138,7 @@ def seeded_loss(method: DistillationMethod, batch: DistillationBatch, seed: int 
 
 
 def map_rows(batch: DistillationBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> DistillationBatch:
-    return DistillationBatch(*(value if value is None else change(value) for value in batch))
+    return DistillationBatch(*(change(value) if isinstance(value, torch.Tensor) else value for value in batch))
 
 
 @every_method

@@ -69,9 +69,9 @@ def semi_hard(distance: list[list[float]], triplets: list[Triplet], alpha: float
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
 def test_every_pair_of_a_person_has_one_slot(labels: list[int]) -> None:
     expected = [(a, p) for a, p in itertools.permutations(range(len(labels)), 2) if labels[a] == labels[p]]
-    # As on the CPU, and as elsewhere, where the host does not ask how many there are.
-    for slots in (None, len(labels) - 1):
-        pairs = positive_pairs(torch.tensor(labels), slots)
+    # As on the CPU, and as elsewhere where the host does not know how many there are.
+    for largest in (None, len(labels)):
+        pairs = positive_pairs(torch.tensor(labels), largest)
         found = [(anchor, int(pairs.positive[anchor, slot])) for anchor, slot in pairs.valid.nonzero().tolist()]
         assert sorted(found) == expected
         assert len(found) == len(expected)
@@ -79,16 +79,17 @@ def test_every_pair_of_a_person_has_one_slot(labels: list[int]) -> None:
 
 def test_slots_are_as_many_as_the_largest_person_needs() -> None:
     assert positive_pairs(torch.tensor([0, 0, 0, 1, 1])).valid.shape == (5, 2)
+    assert positive_pairs(torch.tensor([0, 0, 0, 1, 1]), 3).valid.shape == (5, 2)
 
 
-@pytest.mark.parametrize("slots", [None, "all"])
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
-def test_drawn_triplets_are_those_of_a_slow_loop(labels: list[int], slots: str | None) -> None:
+def test_drawn_triplets_are_those_of_a_slow_loop(labels: list[int], known: bool) -> None:
     for seed in range(3):
         student, people = made_up(labels, seed)
         teacher, _ = made_up(labels, seed + 100)
         distance, by_teacher = pairwise_distance(student), pairwise_distance(teacher)
-        pairs = positive_pairs(people, None if slots is None else len(labels) - 1)
+        pairs = positive_pairs(people, None if known else len(labels))
         slow = distance.tolist()
         everything = every_triplet(labels)
         nearest = {
@@ -123,8 +124,8 @@ def test_all_triplets_are_those_of_a_slow_loop_however_they_are_cut(
     monkeypatch.setattr(mining, "_TOGETHER", together)
     student, people = made_up(labels)
     distance = pairwise_distance(student)
-    for slots in (None, len(labels) - 1):
-        pairs = positive_pairs(people, slots)
+    for largest in (None, len(labels)):
+        pairs = positive_pairs(people, largest)
         found = triplets_in(blocks_of_all(distance, people, pairs))
         assert sorted(found) == every_triplet(labels)
         found = triplets_in(blocks_of_all(distance, people, pairs, alpha=0.35))

@@ -24,7 +24,7 @@ from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.evaluation.benchmark import Benchmark
 from facedistill.evaluation.pair_list import load_pair_list
 from facedistill.evaluation.verification import VerificationResult, evaluate_verification
-from facedistill.export.onnx_file import export_onnx
+from facedistill.export.export import export_onnx
 from facedistill.models.complexity import count_parameters
 from facedistill.training.distill import distill
 from facedistill.training.distill_options import DistillOptions

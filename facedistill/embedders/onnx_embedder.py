@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,16 @@ from facedistill.preprocessing import Layout, Preprocessing
 # The key under which an exported file carries its preprocessing, as JSON.
 PREPROCESSING_KEY = "facedistill.preprocessing"
 
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+
 
 class OnnxEmbedder:
     """A face-embedding network run by onnxruntime, on CUDA where the installed build and the machine have it.
 
     The file needs one image input of shape (N, 3, S, S) or (N, S, S, 3) and gives (N, D) as its first output. The
     colour order, mean and standard deviation come from its metadata; a foreign file carries none, so they come from
-    the arguments, and what had to be assumed is told to `note`.
+    the arguments, and what had to be assumed is told to `note`. One that takes uint8 pixels does to them itself what
+    its metadata says.
 
     Args:
         path: the ONNX file.
@@ -66,9 +70,9 @@ class OnnxEmbedder:
                 place=path,
             )
         self._input = inputs[0]
-        if self._input.type not in ("tensor(float)", "tensor(float16)"):
-            raise ModelFileError(f"the network's input is {self._input.type}, not float", place=path)
-        self._dtype = np.float16 if self._input.type == "tensor(float16)" else np.float32
+        if self._input.type not in _TYPES:
+            raise ModelFileError(f"the network's input is {self._input.type}, not float or pixels", place=path)
+        self._dtype = _TYPES[self._input.type]
         layout, size = read_layout(self._input.shape, path)
         # A file exported with a fixed batch size is run in pieces of that size.
         self._fixed_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
@@ -88,6 +92,12 @@ class OnnxEmbedder:
     ) -> Preprocessing:
         given = {name: value for name, value in (("color", color), ("mean", mean), ("std", std)) if value is not None}
         metadata = self._session.get_modelmeta().custom_metadata_map
+        if PREPROCESSING_KEY not in metadata and self._dtype == np.uint8:
+            raise ModelFileError(
+                f"the network takes pixels, and no metadata ({PREPROCESSING_KEY}) says what it does with them",
+                place=path,
+                next_step="Export it with facedistill export --input uint8-rgb, from a file with a float input",
+            )
         if PREPROCESSING_KEY not in metadata:
             assumed = replace(Preprocessing(size=size, layout=layout), **given)  # type: ignore[arg-type]
             self.color_assumed = "color" not in given
@@ -103,6 +113,12 @@ class OnnxEmbedder:
         except json.JSONDecodeError as error:
             raise ModelFileError(f"its preprocessing metadata is not JSON ({error})", place=path) from error
         stated = Preprocessing.from_dict(values, place=path)
+        if self._dtype == np.uint8 and given:
+            raise ModelFileError(
+                "it takes pixels, and does what its metadata says inside",
+                place=path,
+                next_step="Leave --color, --mean and --std out",
+            )
         if (stated.layout, stated.size) != (layout, size):
             raise ModelFileError(
                 f"its metadata says {stated.layout} {stated.size} and its input is {layout} {size}", place=path
@@ -114,7 +130,9 @@ class OnnxEmbedder:
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, H, W, 3) uint8 RGB -> (N, D) float32, not normalised."""
-        batch = self.preprocessing.to_numpy(images)
+        batch: npt.NDArray[Any] = (
+            self.preprocessing.resize(images) if self._dtype == np.uint8 else self.preprocessing.to_numpy(images)
+        )
         if self._fixed_batch is None:
             return self._run(batch)
         pieces = []
@@ -124,7 +142,7 @@ class OnnxEmbedder:
             pieces.append(self._run(np.concatenate([piece, padding]))[: len(piece)])
         return np.concatenate(pieces)
 
-    def _run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _run(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         try:
             output = self._session.run(None, {self._input.name: batch.astype(self._dtype, copy=False)})[0]
         except Exception as error:  # onnxruntime's own errors share no public base class

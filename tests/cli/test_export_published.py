@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from facedistill.checkpoint import Checkpoint
 from facedistill.errors import GateError
-from facedistill.export import onnx_file
+from facedistill.export import export
 
 from ..models.published.published_networks import TFaceMobileFaceNet, randomised
 from .conftest import Call
@@ -20,14 +20,15 @@ def test_published_weights_can_be_exported(call: Call, tmp_path: Path, monkeypat
     outcome = call("export", weights, "-o", out)
     assert outcome.status == 2
     assert "Say rgb or bgr (--color;" in outcome.err
-    exported: list[Checkpoint] = []
+    exported: list[Any] = []
 
-    def export(checkpoint: Checkpoint, path: Path) -> None:
-        exported.append(checkpoint)
+    def stop(source: Any, path: Path, *_: Any, **__: Any) -> None:
+        exported.append(source)
         raise GateError("stopped here")
 
-    monkeypatch.setattr(onnx_file, "export_onnx", export)
+    monkeypatch.setattr(export, "export_model", stop)
     outcome = call("export", weights, "-o", out, "--color", "bgr", "--mean", "127")
     assert "stopped here" in outcome.err
     assert "assuming 112x112 BGR, (x - 127) / 127.5 (std not given)" in outcome.err
-    assert (exported[0].spec.name, exported[0].preprocessing.color) == ("mobilefacenet", "bgr")
+    assert '"mobilefacenet"' in exported[0].facts["facedistill.backbone"]
+    assert exported[0].preprocessing.color == "bgr"

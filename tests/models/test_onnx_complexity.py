@@ -12,7 +12,7 @@ from torch import nn
 
 from facedistill.checkpoint import BackboneSpec, Checkpoint
 from facedistill.errors import ModelFileError
-from facedistill.export.onnx_file import export_onnx
+from facedistill.export.export import export_onnx
 from facedistill.models import build_backbone
 from facedistill.models.complexity import measure_complexity
 from facedistill.models.onnx_complexity import measure_onnx

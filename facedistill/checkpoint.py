@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from facedistill.errors import FacedistillError, ModelFileError
 from facedistill.files import file_sha256, write_atomically
 from facedistill.models import build_backbone
+from facedistill.models.shrink import shrink_to
 from facedistill.preprocessing import Preprocessing
 
 FORMAT = "facedistill-checkpoint"
@@ -23,11 +25,27 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The arguments a backbone was built with; the input size stands in the preprocessing."""
+    """The arguments a backbone was built with; the input size stands in the preprocessing.
+
+    Args:
+        name: its registered name.
+        embedding_size: D.
+        width: multiplier of the channels.
+        pruned_from: fingerprint of the checkpoint that channels were removed from, empty where none were. Then name
+            and width say what was pruned, and the stored tensors how many channels each layer has left.
+    """
 
     name: str
     embedding_size: int
     width: float = 1.0
+    pruned_from: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; of a network that was not pruned the same as before there was pruning."""
+        values = asdict(self)
+        if not self.pruned_from:
+            del values["pruned_from"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "backbone": json.dumps(asdict(checkpoint.spec)),
+        "backbone": json.dumps(checkpoint.spec.to_dict()),
         "preprocessing": json.dumps(checkpoint.preprocessing.to_dict()),
         "provenance": json.dumps(checkpoint.provenance),
     }
@@ -85,22 +103,40 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         spec = BackboneSpec(**json.loads(metadata["backbone"]))
         preprocessing = Preprocessing.from_dict(json.loads(metadata["preprocessing"]), place=path)
-        backbone = build_backbone(
-            spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=preprocessing.size
-        )
-        backbone.load_state_dict(tensors)
+        backbone = restore_backbone(spec, tensors, input_size=preprocessing.size)
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, FacedistillError) as error:
         raise ModelFileError(f"the checkpoint does not fit its own description ({error})", place=path) from error
     _require_finite(tensors, path)
     return Checkpoint(
-        backbone=backbone.eval(),
+        backbone=backbone,
         spec=spec,
         preprocessing=preprocessing,
         provenance=json.loads(metadata.get("provenance", "{}")),
         fingerprint=file_sha256(path),
     )
+
+
+def restore_backbone(spec: BackboneSpec, tensors: Mapping[str, torch.Tensor], *, input_size: int) -> nn.Module:
+    """The backbone that a spec and its tensors describe, in eval mode on the CPU.
+
+    Raises:
+        UsageError: there is no such backbone.
+        RuntimeError: the tensors do not fit, or the layers of a pruned one do not fit one another.
+    """
+    backbone = build_backbone(spec.name, embedding_size=spec.embedding_size, width=spec.width, input_size=input_size)
+    if spec.pruned_from:
+        shrink_to(backbone, {name: tensor.shape for name, tensor in tensors.items()})
+    backbone.load_state_dict(tensors)
+    backbone.eval()
+    if spec.pruned_from:
+        # Each layer has the shape that is stored; only a call tells whether one goes into the next.
+        with torch.no_grad():
+            shape = tuple(backbone(torch.zeros(1, 3, input_size, input_size)).shape)
+        if shape != (1, spec.embedding_size):
+            raise RuntimeError(f"the pruned network's embedding has the shape {shape}")
+    return backbone
 
 
 def _require_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:

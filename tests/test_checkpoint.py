@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from facedistill.checkpoint import BackboneSpec, Checkpoint, load_checkpoint, save_checkpoint
+from facedistill.checkpoint import BackboneSpec, Checkpoint, load_checkpoint, restore_backbone, save_checkpoint
 from facedistill.errors import ModelFileError
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
@@ -84,3 +86,55 @@ def test_a_checkpoint_holds_tensors_and_text_only(checkpoint: Checkpoint, tmp_pa
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, checkpoint)
     assert set(load_file(path)) == set(checkpoint.backbone.state_dict())
+
+
+@pytest.fixture
+def pruned(checkpoint: Checkpoint) -> Checkpoint:
+    """As `checkpoint`, with 3 of the 8 channels that its stem makes taken out by hand."""
+    tensors = checkpoint.backbone.state_dict()
+    kept = torch.tensor([0, 2, 3, 5, 7])
+    for name, tensor in tensors.items():
+        if name.startswith(("blocks.0.", "blocks.1.")) and tensor.ndim:
+            tensors[name] = tensor[kept]
+        elif name == "blocks.2.0.weight":
+            tensors[name] = tensor[:, kept]
+    spec = BackboneSpec("tinyfacenet", 16, 0.5, pruned_from="a" * 64)
+    backbone = restore_backbone(spec, tensors, input_size=64)
+    return Checkpoint(backbone, spec, Preprocessing(size=64))
+
+
+def test_a_pruned_network_round_trips(pruned: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "pruned.safetensors"
+    save_checkpoint(path, pruned)
+    loaded = load_checkpoint(path)
+    images = torch.randn(3, 3, 64, 64)
+    assert torch.equal(loaded.backbone(images), pruned.backbone(images))
+    assert loaded.spec == pruned.spec
+    assert loaded.backbone.get_submodule("blocks.1.0").groups == 5
+    assert not loaded.backbone.training
+
+
+def test_a_pruned_network_whose_layers_do_not_fit_one_another(pruned: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "pruned.safetensors"
+    save_checkpoint(path, pruned)
+    with safe_open(path, framework="pt") as stream:
+        metadata = stream.metadata()
+    tensors = load_file(path)
+    tensors["blocks.2.0.weight"] = tensors["blocks.2.0.weight"][:, :4].contiguous()
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ModelFileError, match="does not fit its own description"):
+        load_checkpoint(path)
+
+
+def test_fewer_channels_are_an_error_where_nothing_was_pruned(pruned: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, Checkpoint(pruned.backbone, BackboneSpec("tinyfacenet", 16, 0.5), Preprocessing(size=64)))
+    with pytest.raises(ModelFileError, match="does not fit its own description"):
+        load_checkpoint(path)
+
+
+def test_a_network_that_was_not_pruned_is_described_as_before(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as stream:
+        described = json.loads(stream.metadata()["backbone"])
+    assert described == {"name": "tinyfacenet", "embedding_size": 16, "width": 0.5}

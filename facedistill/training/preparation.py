@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,7 @@ def describe_run(
             "command": command,
             "processes": ranks(),
             **({} if pairs is None else {"benchmark": {"pairs": file_sha256(Path(pairs))}}),
-            "backbone": asdict(spec),
+            "backbone": spec.to_dict(),
             "preprocessing": preprocessing.to_dict(),
             "data": {
                 "images": len(dataset),

@@ -1,0 +1,1 @@
+"""Structured pruning: take the channels that weigh least out of a backbone."""

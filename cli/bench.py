@@ -29,6 +29,15 @@ def bench_command(
         float, typer.Option(min=0.01, help="For the counted calls of each measurement of each model.")
     ] = 5.0,
     memory: Annotated[bool, typer.Option(help="Measure each model's memory, in a process of its own.")] = True,
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="JSON", help="What eval or compare wrote of these models: shown beside their speed. Repeatable."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw accuracy against latency (.png, .svg, .pdf).")
+    ] = None,
     color: o.Color = None,
     mean: o.Mean = None,
     std: o.Std = None,
@@ -39,21 +48,33 @@ def bench_command(
 
     The time is that from a uint8 crop to its embedding, preprocessing included, without mirror images.
     """
+    from facedistill.errors import UsageError
+    from facedistill.evaluation.roc_plot import check_plot_path
+
+    if plot is not None:
+        check_plot_path(plot)
+        if not accuracy:
+            raise UsageError(
+                "--plot shows accuracies, and none is given", next_step="Add --accuracy with what eval wrote by --json"
+            )
     from facedistill.bench.bench import BATCHES, bench
     from facedistill.evaluation.comparison.compare_models import short_names
+    from facedistill.saved_results import read_results
 
+    names = short_names(models)
     result = bench(
         models,
         batches=batch or BATCHES,
         threads=threads,
         seconds=seconds,
         memory=memory,
+        results=[read_results(path) for path in accuracy or []],
         color=color,
         mean=mean,
         std=std,
         stage=lambda what: console.say(f"measuring: {what}", quiet=quiet),
     )
-    for title, (columns, rows) in result.tables(short_names(models)):
+    for title, (columns, rows) in result.tables(names):
         console.print_table(title, columns, rows, quiet=quiet)
     machine = result.machine
     console.say(
@@ -62,3 +83,5 @@ def bench_command(
         quiet=quiet,
     )
     console.write_json(json_file, result.to_dict())
+    if plot is not None:
+        result.plot(plot, names)

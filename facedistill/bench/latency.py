@@ -1,4 +1,4 @@
-"""How long models take for a batch of faces, measured in turn so that drift hits all alike."""
+"""How long models take for a batch of faces, measured in turns so that drift hits all alike."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from facedistill.embedders.onnx_embedder import OnnxEmbedder
 WARM_UP = 5
 """Calls of each model that are not counted (ours)."""
 
-MOST_CALLS, LEAST_CALLS = 200, 9
+MOST_CALLS, LEAST_CALLS = 200, 12
 """Calls of each model that are counted (ours): as many as fit into the time, between these."""
+
+TURN = 5
+"""Counted calls of a model before the next has its turn (ours)."""
+
+LEAD = 0.002
+"""Seconds of uncounted calls, one at least, at the start of a turn (ours): after a larger model, a small one took three
+times as long in its first call, and its usual time from about the third."""
 
 SECONDS = 5.0
 """Time for the counted calls of each model (ours)."""
@@ -82,15 +89,20 @@ def measure_latencies(
     batch: int = 1,
     threads: int = 1,
     seconds: float = SECONDS,
+    most: int = MOST_CALLS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Latency]:
-    """Time batches of noise, one call of each model after the other: A B C A B C ...
+    """Time batches of noise in turns of a few calls: A A A A B B B B A A A A ...
+
+    Where there are several models, the first calls of a turn are not counted: they find the caches full of another
+    model's weights, and that model's threads still awake, so that the figure would hang on who else is measured.
 
     Args:
         embedders: from `open_for_timing`.
         batch: crops a call.
         threads: of torch; those of onnxruntime were set when the models were opened.
         seconds: for the counted calls of each; the slowest model decides how often all are called.
+        most: calls of each that are counted, rounded up to whole turns.
         clock: seconds, from any start.
     """
     rng = np.random.default_rng(0)
@@ -98,15 +110,23 @@ def measure_latencies(
     crops = [rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8) for size in sizes]
     taken: list[list[float]] = [[] for _ in embedders]
     with _torch_threads(threads):
-        for call in range(WARM_UP + MOST_CALLS):
-            for embedder, images, times in zip(embedders, crops, taken, strict=True):
-                start = clock()
+        for embedder, images in zip(embedders, crops, strict=True):
+            for _ in range(WARM_UP):
                 embedder.embed(images)
-                times.append(clock() - start)
-            counted = call + 1 - WARM_UP
-            if counted >= LEAST_CALLS and max(sum(times[WARM_UP:]) for times in taken) >= seconds:
+        while len(taken[0]) < most:
+            for embedder, images, times in zip(embedders, crops, taken, strict=True):
+                begun = clock()
+                while len(embedders) > 1:
+                    embedder.embed(images)
+                    if clock() - begun >= LEAD:
+                        break
+                for _ in range(TURN):
+                    start = clock()
+                    embedder.embed(images)
+                    times.append(clock() - start)
+            if len(taken[0]) >= LEAST_CALLS and max(map(sum, taken)) >= seconds:
                 break
-    return [_summary(times[WARM_UP:], batch, threads) for times in taken]
+    return [_summary(times, batch, threads) for times in taken]
 
 
 @contextmanager

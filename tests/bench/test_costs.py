@@ -2,20 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from facedistill.bench.costs import model_costs
 from facedistill.bench.latency import (
     LEAST_CALLS,
     MOST_CALLS,
+    TURN,
     WARM_UP,
     measure_latencies,
     open_for_timing,
@@ -43,26 +41,44 @@ class Timed:
         return np.ones((1, 4), dtype=np.float32)
 
 
-def test_models_are_called_in_turn_and_the_first_calls_are_not_counted() -> None:
+def test_models_take_turns_and_the_first_calls_are_not_counted() -> None:
     log: list[str] = []
     clock = [0.0]
-    slow_at_first = Timed("a", lambda call: 100.0 if call < WARM_UP else 0.010, log, clock)
+    # Slow while it warms up, and in the first call of each turn, when another model has had the caches.
+    slow_at_first = Timed("a", lambda call: 100.0 if call < WARM_UP or (call - WARM_UP) % 6 == 0 else 0.010, log, clock)
     # Nine calls of ten take 20 ms; the tenth takes 50 ms.
     uneven = Timed("b", lambda call: 0.050 if call % 10 == 9 else 0.020, log, clock)
     torch.set_num_threads(2)
     first, second = measure_latencies([slow_at_first, uneven], clock=lambda: clock[0])
     assert torch.get_num_threads() == 2
-    assert log[:6] == ["a", "b"] * 3
-    assert len(log) == 2 * (WARM_UP + first.calls)
+    assert (WARM_UP, TURN) == (5, 5)
+    assert "".join(log[:34]) == "aaaaabbbbb" + "aaaaaabbbbbb" * 2
+    assert len(log) == 2 * (WARM_UP + MOST_CALLS // TURN * 6)
     assert first.calls == second.calls == MOST_CALLS
-    assert (first.median, first.low, first.high) == pytest.approx((0.010, 0.010, 0.010))
+    assert (first.median, first.low, first.high, first.slowest) == pytest.approx((0.010, 0.010, 0.010, 0.010))
     assert second.median == pytest.approx(0.020)
     assert second.high > 0.0199
     assert second.to_dict()["calls"] == MOST_CALLS
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(1.0, LEAST_CALLS), (0.25, 20)])
+def test_a_fast_model_has_as_many_uncounted_calls_as_two_milliseconds_hold() -> None:
+    log: list[str] = []
+    clock = [0.0]
+    models = [Timed("a", lambda call: 0.0005, log, clock), Timed("b", lambda call: 0.010, log, clock)]
+    measure_latencies(models, clock=lambda: clock[0], most=TURN)
+    assert "".join(log[10:]) == "a" * (4 + 5) + "b" * (1 + 5)
+
+
+def test_a_model_alone_needs_no_uncounted_calls_after_its_warm_up() -> None:
+    log: list[str] = []
+    clock = [0.0]
+    measure_latencies([Timed("a", lambda call: 0.001, log, clock)], clock=lambda: clock[0], most=12)
+    assert len(log) == WARM_UP + 15  # whole turns
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(1.0, 15), (0.25, 20)])
 def test_slow_models_are_called_less_often(seconds: float, calls: int) -> None:
+    assert LEAST_CALLS == 12
     clock = [0.0]
     models = [Timed("a", lambda call: 0.001, [], clock), Timed("b", lambda call: seconds, [], clock)]
     assert [found.calls for found in measure_latencies(models, seconds=4.9, clock=lambda: clock[0])] == [calls] * 2
@@ -89,21 +105,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     assert found.to_dict()["latency"] is None
 
 
-def make_onnx(path: Path, **settings: Any) -> Path:
-    weights = numpy_helper.from_array(np.ones((4, 3, 8, 8), dtype=np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["in", "w"], ["maps"]), helper.make_node("Flatten", ["maps"], ["out"])],
-        "small",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 4])],
-        [weights],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path, **settings)
-    return path
-
-
-def test_an_onnx_file(tmp_path: Path) -> None:
+def test_an_onnx_file(tmp_path: Path, make_onnx: Callable[..., Path]) -> None:
     path = make_onnx(tmp_path / "small.onnx")
     embedder = open_for_timing(path)
     found = model_costs(path, embedder, measure_latencies([embedder])[0])
@@ -112,7 +114,7 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert 0 < found.latency.low <= found.latency.median <= found.latency.high < 1
 
 
-def test_weights_beside_an_onnx_file_count_for_its_size(tmp_path: Path) -> None:
+def test_weights_beside_an_onnx_file_count_for_its_size(tmp_path: Path, make_onnx: Callable[..., Path]) -> None:
     path = make_onnx(
         tmp_path / "small.onnx", save_as_external_data=True, all_tensors_to_one_file=True, location="w.data",
         size_threshold=0,

@@ -96,8 +96,24 @@ def train(training: Training, shared: TrainingArguments) -> None:
     from facedistill.training.loop import fit
 
     records = fit(training)
+    write_card(training.run.path)
     print_run(training.run.path, records, quiet=shared.quiet)
     write_json(shared.json_file, {"run": str(training.run.path), "records": records})
+
+
+def write_card(run: Path) -> None:
+    """The card of a finished run, into its folder; of several processes, by the first."""
+    from facedistill.launcher import launched
+
+    if not launched().first:
+        return
+    from facedistill.card.write import write_run_card
+    from facedistill.errors import FacedistillError
+
+    try:
+        write_run_card(run)
+    except FacedistillError as error:  # the run is done all the same
+        note(f"no model card is written: {error}")
 
 
 def open_training_data(

@@ -50,6 +50,14 @@ def export(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Give embeddings of length 1.", rich_help_panel=FORM)
     ] = False,
+    prelu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="operator|spelled-out",
+            help="PReLUs as other runtimes want them, or as onnxruntime is fast with on a CPU; as the model has them.",
+            rich_help_panel=FORM,
+        ),
+    ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="ONNX operator set.", rich_help_panel=FORM)] = 18,
     calibration: Annotated[
         Path | None,
@@ -102,7 +110,7 @@ def export(
     from facedistill.export.options import ExportOptions
     from facedistill.export.source import source_of_checkpoint, source_of_onnx
 
-    options = ExportOptions(precision, input_form, layout, normalise, opset)  # type: ignore[arg-type]
+    options = ExportOptions(precision, input_form, layout, normalise, opset, prelu)  # type: ignore[arg-type]
     crops = None if calibration is None else open_crops(calibration, identities, calibration_images, seed)
     benchmarks = b.open_suite(pairs, images, bin_file, None, None, more=True).benchmarks
     file = find_checkpoint(model)

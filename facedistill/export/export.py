@@ -71,10 +71,10 @@ def export_model(
     """
     with partial_file(path) as partial:
         plain = convert_opset(source.network, options.opset)
-        core, quantisation = in_precision(plain, options, source.preprocessing, crops, note=note)
-        network = copied(core)
+        rounded = in_precision(plain, options, source.preprocessing, crops, note=note)
+        network = copied(rounded.network)
         preprocessing = give_form(network, options, source.preprocessing)
-        describe(network, source, options, preprocessing, quantisation, licences or {}, note)
+        describe(network, source, options, preprocessing, rounded.quantisation, licences or {}, note)
         try:
             check_graph(network)
             onnx.save(network, partial)
@@ -82,7 +82,7 @@ def export_model(
             parity = judge_parity(source, embedder, options, crops)
             drops = judge_accuracy(source, embedder, benchmarks, max_drop, progress)
         except GateError as error:
-            found = first_difference(plain, core, source.preprocessing, crops)
+            found = first_difference(rounded.plain, rounded.network, source.preprocessing, crops)
             cause = error.cause if error.place is None else f"{error.place}: {error.cause}"
             raise GateError(f"{cause}; {found}", place=path, next_step="No file was written") from error
         parameters = measure_onnx(partial).parameters
@@ -99,7 +99,7 @@ def export_model(
         preprocessing=str(preprocessing),
         options=options,
         parity=parity,
-        quantisation=quantisation,
+        quantisation=rounded.quantisation,
         drops=drops,
     )
 

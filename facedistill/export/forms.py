@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
 
-from facedistill.errors import UsageError
+from facedistill.errors import ModelFileError, UsageError
 from facedistill.export.crops import Crops
-from facedistill.export.graph import channels_last_input, normalise_output, take_pixels
+from facedistill.export.graph import channels_last_input, fuse_prelus, normalise_output, take_pixels
 from facedistill.export.options import ExportOptions
 from facedistill.export.precision import quantise_static, quantise_weights, to_half
+from facedistill.onnx_prelu import expand_prelu
 from facedistill.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A network in its precision.
+
+    Attributes:
+        network: the network.
+        plain: the same in float with the same names inside, to find out what rounding has done.
+        quantisation: how it was quantised, JSON-ready; None in fp32 and fp16.
+    """
+
+    network: onnx.ModelProto
+    plain: onnx.ModelProto
+    quantisation: dict[str, Any] | None = None
 
 
 def in_precision(
@@ -23,26 +39,37 @@ def in_precision(
     crops: Crops | None,
     *,
     note: Callable[[str], None] | None = None,
-) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
-    """The network in another precision, and how it was quantised; `network` itself stays as it is.
+) -> Rounded:
+    """The network in another precision; `network` itself stays as it is.
 
     Raises:
         UsageError: int8 without crops.
+        ModelFileError: PReLUs that cannot be spelled out.
     """
-    if options.precision == "fp32":
-        return copied(network), None
+    plain = copied(network)
+    if options.precision == "int8":
+        if crops is None:
+            raise UsageError(
+                "int8 needs crops to measure the ranges of activations on",
+                next_step="Give --calibration DATA, some hundred aligned crops like those that the model will see; or "
+                "use --precision int8-weights, which needs none",
+            )
+        fuse_prelus(plain)
+        quantised = quantise_static(plain, preprocessing.to_numpy(crops.calibration), note=note)
+        how = {"data": crops.name, "crops": len(crops.calibration), **quantised.to_dict()}
+        return Rounded(quantised.model, quantised.float_model, how)
+    if options.prelu == "operator":
+        fuse_prelus(plain)
+    elif options.prelu == "spelled-out":
+        try:
+            expand_prelu(plain)
+        except ValueError as error:
+            raise ModelFileError(f"its PReLUs cannot be spelled out ({error})") from error
     if options.precision == "fp16":
-        return to_half(copied(network)), None
+        return Rounded(to_half(copied(plain)), plain)
     if options.precision == "int8-weights":
-        return quantise_weights(copied(network)), {"calibration": None}
-    if crops is None:
-        raise UsageError(
-            "int8 needs crops to measure the ranges of activations on",
-            next_step="Give --calibration DATA, some hundred aligned crops like those that the model will see; or use "
-            "--precision int8-weights, which needs none",
-        )
-    quantised = quantise_static(copied(network), preprocessing.to_numpy(crops.calibration), note=note)
-    return quantised.model, {"data": crops.name, "crops": len(crops.calibration), **quantised.to_dict()}
+        return Rounded(quantise_weights(copied(plain)), plain, {"calibration": None})
+    return Rounded(copied(plain), plain)
 
 
 def give_form(network: onnx.ModelProto, options: ExportOptions, preprocessing: Preprocessing) -> Preprocessing:

@@ -11,6 +11,7 @@ from facedistill.preprocessing import Layout
 
 Precision = Literal["fp32", "fp16", "int8", "int8-weights"]
 InputForm = Literal["float", "uint8-rgb"]
+PreluForm = Literal["operator", "spelled-out"]
 
 # Below 13 a quantised weight has one scale, and not one a channel.
 LOWEST_OPSET = 13
@@ -28,6 +29,8 @@ class ExportOptions:
         layout: "nchw" or "nhwc" of a float input; None as the source has it.
         normalise: whether the file gives embeddings of length 1.
         opset: ONNX operator set, 13 or later.
+        prelu: "operator", which other runtimes want, or "spelled-out" as Mul, Relu and Add, with which onnxruntime is
+            faster on a CPU; None as the source has it. In int8 it has a form of its own.
 
     Raises:
         UsageError: an unknown word, an opset that is too old, or options that exclude one another.
@@ -38,6 +41,7 @@ class ExportOptions:
     layout: Layout | None = None
     normalise: bool = False
     opset: int = OPSET
+    prelu: PreluForm | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -48,6 +52,10 @@ class ExportOptions:
             raise unknown_name("layout", str(self.layout), get_args(Layout))
         if self.layout == "nchw" and self.input == "uint8-rgb":
             raise UsageError("pixels come as (N, S, S, 3)", place="--layout", next_step="Leave it out, or say nhwc")
+        if self.prelu not in (None, *get_args(PreluForm)):
+            raise unknown_name("form of PReLUs", str(self.prelu), get_args(PreluForm))
+        if self.prelu is not None and self.precision == "int8":
+            raise UsageError("in int8 PReLUs have a form of their own", place="--prelu", next_step="Leave it out")
         if self.opset < LOWEST_OPSET:
             raise UsageError(
                 f"opset {self.opset} is too old", place="--opset", next_step=f"Use {LOWEST_OPSET} or later"

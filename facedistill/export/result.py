@@ -88,6 +88,7 @@ class ExportResult:
                 f"{'of length 1' if options.normalise else 'not normalised'}",
             ),
             ("opset", str(options.opset)),
+            *calibrated_rows(self.quantisation or {}),
             *(("beside its source", str(each)) for each in self.parity),
             *(
                 (
@@ -98,3 +99,17 @@ class ExportResult:
             ),
         ]
         return ("property", "value"), rows
+
+
+def calibrated_rows(quantisation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """How activations were quantised, a row to print; none where they were not."""
+    if "method" not in quantisation:
+        return []
+    kept = [*quantisation["excluded_layers"], *quantisation["sensitive_layers"]]
+    return [
+        (
+            "calibrated",
+            f"on {quantisation['crops']} crops of {quantisation['data']}, ranges by {quantisation['method']}; "
+            f"{quantisation['quantised_layers']} layers in 8 bits, in float {', '.join(kept) or 'none'}",
+        )
+    ]

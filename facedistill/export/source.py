@@ -15,7 +15,7 @@ from facedistill.embedders.embedder import Embedder
 from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY, OnnxEmbedder
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import ModelFileError, UsageError
-from facedistill.export.graph import fold_batch_norms, free_batch_axis, fuse_prelus, read_network
+from facedistill.export.graph import fold_batch_norms, free_batch_axis, read_network
 from facedistill.export.trace import INPUT_NAME, OUTPUT_NAME, trace
 from facedistill.preprocessing import Preprocessing
 
@@ -76,8 +76,7 @@ def source_of_onnx(
 ) -> ExportSource:
     """An ONNX file to write in another form or precision.
 
-    A fixed batch is freed, activations that are spelled out become PReLUs, and batch norms become part of the
-    convolutions before them.
+    A fixed batch is freed, and batch norms become part of the convolutions before them.
 
     Args:
         path: the file.
@@ -98,11 +97,9 @@ def source_of_onnx(
     facts.setdefault("facedistill.provenance", json.dumps({"exported_from": path.name}))
     facts["facedistill.exported_from"] = exported_from(path, reference.fingerprint)
     rename_ends(network)
-    freed, fused, folded = free_batch_axis(network), fuse_prelus(network), fold_batch_norms(network)
+    freed, folded = free_batch_axis(network), fold_batch_norms(network)
     if note and freed:
         note(f"{path}: its batch was fixed and is free now")
-    if note and fused:
-        note(f"{path}: {fused} PReLUs that were spelled out became one operator each")
     if note and folded:
         note(f"{path}: {folded} batch norms became part of the convolutions before them")
     return ExportSource(str(path), reference, network, reference.preprocessing, facts)

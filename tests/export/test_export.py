@@ -152,6 +152,20 @@ def test_thresholds_stay_where_nothing_is_rounded(source: ExportSource, tmp_path
     assert "facedistill.thresholds" in {entry.key for entry in onnx.load(tmp_path / "b.onnx").metadata_props}
 
 
+def test_prelus_as_runtimes_want_them(source: ExportSource, tmp_path: Path) -> None:
+    def count(name: str) -> int:
+        return sum(node.op_type == "PRelu" for node in onnx.load(tmp_path / name).graph.node)
+
+    export_model(source, tmp_path / "a.onnx", ExportOptions())
+    export_model(source, tmp_path / "b.onnx", ExportOptions("fp16", prelu="spelled-out"))
+    assert (count("a.onnx"), count("b.onnx")) == (9, 0)
+    export_model(source, tmp_path / "c.onnx", ExportOptions(prelu="spelled-out"))
+    again = source_of_onnx(tmp_path / "c.onnx")
+    export_model(again, tmp_path / "d.onnx", ExportOptions())
+    export_model(again, tmp_path / "e.onnx", ExportOptions(prelu="operator"))
+    assert (count("c.onnx"), count("d.onnx"), count("e.onnx")) == (0, 0, 9)
+
+
 # Faults that are planted on the way, and have to be found.
 
 Plant = Callable[[onnx.ModelProto], None]
@@ -162,9 +176,9 @@ def planted(monkeypatch: pytest.MonkeyPatch, plant: Plant) -> None:
     sound = export.in_precision
 
     def damaged(*arguments: Any, **options: Any) -> Any:
-        network, quantisation = sound(*arguments, **options)
-        plant(network)
-        return network, quantisation
+        rounded = sound(*arguments, **options)
+        plant(rounded.network)
+        return rounded
 
     monkeypatch.setattr(export, "in_precision", damaged)
 
@@ -343,6 +357,8 @@ def test_int8_wants_crops(source: ExportSource, tmp_path: Path) -> None:
         ({"layout": "hwc"}, "no layout called 'hwc'"),
         ({"layout": "nchw", "input": "uint8-rgb"}, "pixels come as"),
         ({"opset": 12}, "opset 12 is too old"),
+        ({"prelu": "spelled"}, "no form of PReLUs called 'spelled'. Did you mean 'spelled-out'"),
+        ({"prelu": "operator", "precision": "int8"}, "in int8 PReLUs have a form of their own"),
     ],
 )
 def test_options_that_make_no_file(options: dict[str, Any], said: str) -> None:

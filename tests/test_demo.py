@@ -59,7 +59,8 @@ def test_the_table_has_every_model_and_the_onnx_row_equals_the_student(
     assert all(len(row) == len(columns) for row in rows)
     distilled, exported = result.rows[3], result.rows[4]
     assert exported.result.folds == distilled.result.folds
-    assert exported.parameters == distilled.parameters < result.rows[0].parameters
+    # The export folds what a batch norm multiplies by into the convolution before it.
+    assert 0 < exported.parameters < distilled.parameters < result.rows[0].parameters
 
 
 def test_nobody_is_in_two_groups(walked: tuple[Path, DemoResult, list[str]]) -> None:

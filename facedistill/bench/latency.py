@@ -89,7 +89,7 @@ def measure_latencies(
     batch: int = 1,
     threads: int = 1,
     seconds: float = SECONDS,
-    most: int = MOST_CALLS,
+    most: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Latency]:
     """Time batches of noise in turns of a few calls: A A A A B B B B A A A A ...
@@ -102,7 +102,7 @@ def measure_latencies(
         batch: crops a call.
         threads: of torch; those of onnxruntime were set when the models were opened.
         seconds: for the counted calls of each; the slowest model decides how often all are called.
-        most: calls of each that are counted, rounded up to whole turns.
+        most: calls of each that are counted, rounded up to whole turns; 200 where it is None.
         clock: seconds, from any start.
     """
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def measure_latencies(
         for embedder, images in zip(embedders, crops, strict=True):
             for _ in range(WARM_UP):
                 embedder.embed(images)
-        while len(taken[0]) < most:
+        while len(taken[0]) < (MOST_CALLS if most is None else most):
             for embedder, images, times in zip(embedders, crops, taken, strict=True):
                 begun = clock()
                 while len(embedders) > 1:

@@ -20,7 +20,7 @@ from facedistill.export.accuracy import MAX_DROP, Drop, hold_accuracy, measure_d
 from facedistill.export.blame import first_difference
 from facedistill.export.crops import Crops, noise
 from facedistill.export.forms import copied, give_form, in_precision
-from facedistill.export.graph import check_graph, convert_opset
+from facedistill.export.graph import check_graph, convert_opset, shorten_names
 from facedistill.export.options import ExportOptions
 from facedistill.export.parity import BATCHES, Parity, hold_parity, measure_parity
 from facedistill.export.result import ExportResult
@@ -73,6 +73,8 @@ def export_model(
         plain = convert_opset(source.network, options.opset)
         rounded = in_precision(plain, options, source.preprocessing, crops, note=note)
         network = copied(rounded.network)
+        if options.precision in ("int8", "int8-weights"):
+            shorten_names(network)
         preprocessing = give_form(network, options, source.preprocessing)
         describe(network, source, options, preprocessing, rounded.quantisation, licences or {}, note)
         try:

@@ -120,7 +120,11 @@ def test_export_refuses_what_it_cannot_do(call: Call, teacher_run: Path, tmp_pat
     assert "the file exists. Use --overwrite, or another name" in outcome.err
     assert target.read_bytes() == before
     assert call("export", teacher_run, "-o", tmp_path / "m.pb").status == 2
-    assert "it is an ONNX file already" in call("export", target, "-o", tmp_path / "n.onnx").err
+    (tmp_path / "no.onnx").write_text("no network")
+    outcome = call("export", tmp_path / "no.onnx", "-o", tmp_path / "n.onnx")
+    assert outcome.status == 1
+    assert "ONNX" in outcome.err
+    assert not (tmp_path / "n.onnx").exists()
     weights = teacher_run / "last" / "backbone.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
     outcome = call("export", teacher_run, "-o", tmp_path / "n.onnx")

@@ -64,7 +64,7 @@ def test_torchrun_distils(tmp_path: Path) -> None:
     assert done.stdout.count("last record") == 1
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
-    names = {"best.safetensors", "config.yaml", "curves.png", "last", "metrics.csv", "metrics.jsonl"}
+    names = {"best.safetensors", "card.md", "config.yaml", "curves.png", "last", "metrics.csv", "metrics.jsonl"}
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == names
     assert {path.name for path in (run / "last").iterdir()} == {"backbone.safetensors", "saved.json", "state.pt"}
     assert saved.find_fault(run / "last") is None

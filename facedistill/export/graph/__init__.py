@@ -8,6 +8,7 @@ from facedistill.export.graph.network_file import read_network
 from facedistill.export.graph.opset import convert_opset
 from facedistill.export.graph.pixel_input import take_pixels
 from facedistill.export.graph.prelus import fuse_prelus
+from facedistill.export.graph.short_names import shorten_names
 from facedistill.export.graph.unit_output import normalise_output
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "fuse_prelus",
     "normalise_output",
     "read_network",
+    "shorten_names",
     "take_pixels",
 ]

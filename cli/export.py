@@ -129,7 +129,7 @@ def export(
         max_drop=max_drop,
         licences={kind: terms for kind, terms in licences.items() if terms},
         note=console.note,
-        progress=lambda name: console.progress(name, quiet=quiet),
+        progress=lambda name: console.progress(name, unit="layers" if "layer" in name else "images", quiet=quiet),
     )
     console.print_table("", *result.table(), quiet=quiet)
     console.write_json(json_file, result.to_dict())

@@ -62,16 +62,23 @@ def export_model(
         max_drop: by how many points it may.
         licences: "teacher" and "data" -> the terms that they come under, for the metadata.
         note: receives one line about each thing that was chosen or left out.
-        progress: shows how far the judging is.
+        progress: shows how far the quantising and the judging are.
 
     Raises:
         UsageError: int8 without crops, or a layout that the network can't be turned to.
         ModelFileError: the network cannot be written in this form, or `path` cannot be written.
         GateError: the file is not what it should be; it says how, and which layer is the first to differ.
     """
+    side = source.preprocessing.size
+    if crops is not None and note and (given := crops.held_out.shape[1]) != side:
+        note(
+            f"{crops.name}: the images are {given} x {given} pixels and are resized to {side} x {side}; crops aligned "
+            "for this model say more of what it will see"
+        )
     with partial_file(path) as partial:
         plain = convert_opset(source.network, options.opset)
-        rounded = in_precision(plain, options, source.preprocessing, crops, note=note)
+        with (progress or silent)("quantising one layer at a time") as tell:
+            rounded = in_precision(plain, options, source.preprocessing, crops, note=note, progress=tell)
         network = copied(rounded.network)
         if options.precision in ("int8", "int8-weights"):
             shorten_names(network)

@@ -39,8 +39,11 @@ def in_precision(
     crops: Crops | None,
     *,
     note: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Rounded:
     """The network in another precision; `network` itself stays as it is.
+
+    Arguments as of `export_model`; `progress` is called with (layers done, layers) where they are tried one by one.
 
     Raises:
         UsageError: int8 without crops.
@@ -54,8 +57,11 @@ def in_precision(
                 next_step="Give --calibration DATA, some hundred aligned crops like those that the model will see; or "
                 "use --precision int8-weights, which needs none",
             )
+        if note:
+            note(f"int8: the ranges of activations are measured on {len(crops.calibration)} crops, which takes a while")
         fuse_prelus(plain)
-        quantised = quantise_static(plain, preprocessing.to_numpy(crops.calibration), note=note)
+        inputs = preprocessing.to_numpy(crops.calibration)
+        quantised = quantise_static(plain, inputs, note=note, progress=progress)
         how = {"data": crops.name, "crops": len(crops.calibration), **quantised.to_dict()}
         return Rounded(quantised.model, quantised.float_model, how)
     if options.prelu == "operator":

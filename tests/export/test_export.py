@@ -431,6 +431,14 @@ def test_few_crops_are_told() -> None:
     assert not both
 
 
+def test_crops_of_another_size_are_told(source: ExportSource, tmp_path: Path) -> None:
+    notes: list[str] = []
+    crops = read_crops(SyntheticFaces(10, 4, size=80), "photos", count=30)
+    export_model(source, tmp_path / "a.onnx", ExportOptions(), crops=crops, note=notes.append)
+    assert len(notes) == 1
+    assert notes[0].startswith("photos: the images are 80 x 80 pixels and are resized to 64 x 64")
+
+
 def test_pixels_without_a_word_on_them(source: ExportSource, tmp_path: Path) -> None:
     export_model(source, tmp_path / "a.onnx", ExportOptions(input="uint8-rgb"))
     with pytest.raises(ModelFileError, match="does what its metadata says inside"):

@@ -18,8 +18,8 @@ def shorten_names(model: onnx.ModelProto) -> None:
     inner = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
     if any(attribute.type in inner for node in graph.node for attribute in node.attribute):
         return
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    names = {name: name for name in kept} | {"": ""}
+    kept: set[str] = {value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {name: name for name in kept} | {"": ""}
 
     def short(name: str) -> str:
         if name not in names:

@@ -76,6 +76,7 @@ def make_test_set(study: Path, source: tuple[str, ...], pairs: Path) -> TestSet:
                 place=study / TEST_SET,
                 next_step="Use another folder for the study",
             )
+        return test  # another process may be reading it
     arrays = {name: np.asarray(getattr(test, name)) for name in TestSet.__dataclass_fields__}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)

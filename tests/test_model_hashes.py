@@ -3,10 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from facedistill.errors import ModelFileError
 from facedistill.export.onnx_metadata import add_metadata
@@ -14,21 +11,13 @@ from facedistill.export.saved_thresholds import save_thresholds
 from facedistill.files import file_sha256
 from facedistill.model_hashes import known_hashes
 
+from .made_onnx import write_onnx
+
 
 @pytest.fixture
 def network(tmp_path: Path) -> Callable[[], Path]:
     def make() -> Path:
-        weights = numpy_helper.from_array(np.ones((4, 3, 8, 8), dtype=np.float32), "w")
-        graph = helper.make_graph(
-            [helper.make_node("Conv", ["in", "w"], ["maps"]), helper.make_node("Flatten", ["maps"], ["out"])],
-            "small",
-            [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
-            [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 4])],
-            [weights],
-        )
-        path = tmp_path / "model.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        return path
+        return write_onnx(tmp_path / "model.onnx")
 
     return make
 

@@ -4,11 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import TensorProto, helper, numpy_helper
 
 from facedistill.bench.latency import Latency
 from facedistill.checkpoint import BackboneSpec, Checkpoint, save_checkpoint
@@ -16,6 +13,8 @@ from facedistill.export.onnx_metadata import add_metadata
 from facedistill.models import build_backbone
 from facedistill.preprocessing import Preprocessing
 from facedistill.saved_results import Benched, Cut, Exported, Judged, PairFigures, SavedDrop, SavedParity
+
+from ..made_onnx import write_onnx as write_small_onnx
 
 CONFIG: dict[str, Any] = {
     "data": ["/home/somebody/crops"],
@@ -58,15 +57,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def write_onnx(path: Path, **facts: str) -> Path:
-    weights = numpy_helper.from_array(np.ones((4, 3, 8, 8), dtype=np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["in", "w"], ["maps"]), helper.make_node("Flatten", ["maps"], ["out"])],
-        "small",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 4])],
-        [weights],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    write_small_onnx(path)
     if facts:
         add_metadata(path, {f"facedistill.{name}": value for name, value in facts.items()})
     return path

@@ -62,6 +62,11 @@ def test_it_can_be_rounded(name: str, precision: Precision, crops: Crops, tmp_pa
         assert result.parity[1].mean_cosine >= 0.98
 
 
+def test_half_precision_around_norms_that_stay(tmp_path: Path) -> None:
+    result = export_onnx(made_checkpoint("iresnet18"), tmp_path / "model.onnx", ExportOptions("fp16"))
+    assert result.parity[0].lowest_cosine >= 0.9999
+
+
 def test_training_mode_is_refused(tmp_path: Path) -> None:
     checkpoint = made_checkpoint()
     checkpoint.backbone.train()

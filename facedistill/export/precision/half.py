@@ -66,6 +66,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     _drop_twins(result.graph)
     _drop_round_trips(result.graph)
     ONNXModel(result).topological_sort()
+    del result.graph.value_info[:]  # of values beside norms that stay, it tells the type that they had
     helper.set_model_props(result, metadata)
     return result
 

@@ -19,7 +19,8 @@ from facedistill.preprocessing import Layout, Preprocessing
 # The key under which an exported file carries its preprocessing, as JSON.
 PREPROCESSING_KEY = "facedistill.preprocessing"
 
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+# Element types of an input that takes images.
+IMAGE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 class OnnxEmbedder:
@@ -70,9 +71,9 @@ class OnnxEmbedder:
                 place=path,
             )
         self._input = inputs[0]
-        if self._input.type not in _TYPES:
+        if self._input.type not in IMAGE_TYPES:
             raise ModelFileError(f"the network's input is {self._input.type}, not float or pixels", place=path)
-        self._dtype = _TYPES[self._input.type]
+        self._dtype = IMAGE_TYPES[self._input.type]
         layout, size = read_layout(self._input.shape, path)
         # A file exported with a fixed batch size is run in pieces of that size.
         self._fixed_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from facedistill.embedders.embedder import Embedder
 from facedistill.errors import GateError, ModelFileError
+from facedistill.export.graph.trial import unit_rows
 from facedistill.export.options import Precision
 
 BATCHES = (1, 2, 5, 64)
@@ -133,12 +134,6 @@ def require_directions(embeddings: npt.NDArray[np.float32], images: str) -> None
         raise GateError(f"the result gives embeddings that are not finite, for {images}")
     if not np.linalg.norm(embeddings, axis=1).all():
         raise GateError(f"the result gives embeddings that are all zero, for {images}")
-
-
-def unit_rows(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Rows scaled to length 1."""
-    wide = embeddings.astype(np.float64)
-    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))
 
 
 def _all_alike(rows: npt.NDArray[np.float64]) -> bool:

@@ -16,6 +16,7 @@ from facedistill.embedders.onnx_embedder import PREPROCESSING_KEY, OnnxEmbedder
 from facedistill.embedders.torch_embedder import TorchEmbedder
 from facedistill.errors import ModelFileError, UsageError
 from facedistill.export.graph import fold_batch_norms, free_batch_axis, read_network
+from facedistill.export.graph.image_input import find_input
 from facedistill.export.trace import INPUT_NAME, OUTPUT_NAME, trace
 from facedistill.preprocessing import Preprocessing
 
@@ -113,9 +114,7 @@ def exported_from(path: Path, sha256: str) -> str:
 def rename_ends(network: onnx.ModelProto) -> None:
     """Call the input and the first output what all exported files call them; other outputs are left out."""
     graph = network.graph
-    weights = {weight.name for weight in graph.initializer}
-    (taken,) = [each.name for each in graph.input if each.name not in weights]
-    names = {taken: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
+    names = {find_input(network).name: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
     del graph.output[1:]
     clashes = {INPUT_NAME, OUTPUT_NAME} - set(names)
     for node in graph.node:

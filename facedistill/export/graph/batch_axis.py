@@ -58,7 +58,7 @@ def free_batch_axis(model: onnx.ModelProto) -> bool:
             f"the network is made for a batch of {fixed or 1} and cannot be freed of it ({error.cause})",
             next_step="Export it again with a dynamic batch",
         ) from error
-    _free(model, fixed or 1)
+    model.CopyFrom(freed)
     return True
 
 

@@ -10,12 +10,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from facedistill.embedders.onnx_embedder import read_layout
+from facedistill.embedders.onnx_embedder import IMAGE_TYPES, read_layout
 from facedistill.errors import ModelFileError
 from facedistill.onnx_session import open_session
-
-# Element types of an input that takes images.
-IMAGE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 IN_MEMORY = Path("the network")
 """Names, in errors, a network that is in no file yet."""
@@ -69,8 +66,10 @@ def embed(session: ort.InferenceSession, images: npt.NDArray[Any], *, place: Pat
 
 def largest_difference(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     """The largest absolute difference between the unit embeddings of two (N, D) arrays; NaN where one holds NaN."""
-    units = []
-    for embeddings in (first, second):
-        rows = embeddings.astype(np.float64)
-        units.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
-    return float(np.abs(units[0] - units[1]).max())
+    return float(np.abs(unit_rows(first) - unit_rows(second)).max())
+
+
+def unit_rows(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """(N, D) rows scaled to length 1; rows of zeros stay."""
+    wide = embeddings.astype(np.float64)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))
